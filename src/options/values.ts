@@ -25,7 +25,7 @@ const minute = 60 * second;
 const hour = 60 * minute;
 
 /** setTimeout takes 31 bits of milliseconds (24.8 days), and fires at once for anything longer. */
-const maxDuration = 24 * 24 * hour;
+export const maxDuration = 24 * 24 * hour;
 
 /** Units in lower case, in order of preference for display; the empty unit is that of a plain number. */
 type Units = ReadonlyMap<string, number>;

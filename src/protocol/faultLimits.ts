@@ -1,9 +1,9 @@
-/** The limits of faults on demand (handlers/faults/): whoever asks for a fault chooses its size. */
+/** Limits of faults on demand (handlers/faults/), whose sizes clients choose. */
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
-/** Faults of one connection, and those that were turned off and are remembered for `why`. */
+/** Faults of one connection, including those turned off, which `why` shows. */
 export const maxFaults = 16;
 
 /** Bytes that the faults of one connection hold back; beyond this, the connection is busy. A delay of 200 ms at 5 MB/s. */

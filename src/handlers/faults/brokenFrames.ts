@@ -99,11 +99,14 @@ function deflatedZeros(size: number): Buffer {
   return deflateRawSync(Buffer.alloc(size), { finishFlush: constants.Z_FULL_FLUSH });
 }
 
-/** A small message that inflates to `size` bytes (RFC 7692 §8): equal segments, so a large one costs little time. */
-export function bomb(size: number): Buffer {
-  segment ??= deflatedZeros(segmentSize);
-  const parts: Buffer[] = new Array(Math.floor(size / segmentSize)).fill(segment);
-  if (size % segmentSize > 0) parts.push(deflatedZeros(size % segmentSize));
-  // RFC 7692 §7.2.1: the empty block 00 00 ff ff at the end is left out.
-  return faultFrame(FIN | RSV1 | Opcode.Binary, Buffer.concat(parts).subarray(0, -4));
+/** @returns a function that makes small messages of `size` inflated bytes (RFC 7692 §8), and compresses only for the first */
+export function newBombs(size: number): () => Buffer {
+  let rest: Buffer | undefined;
+  return () => {
+    segment ??= deflatedZeros(segmentSize);
+    rest ??= size % segmentSize === 0 ? Buffer.alloc(0) : deflatedZeros(size % segmentSize);
+    const parts: Buffer[] = new Array(Math.floor(size / segmentSize)).fill(segment);
+    // RFC 7692 §7.2.1: the empty block 00 00 ff ff at the end is left out.
+    return faultFrame(FIN | RSV1 | Opcode.Binary, Buffer.concat([...parts, rest]).subarray(0, -4));
+  };
 }

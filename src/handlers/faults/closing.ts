@@ -7,11 +7,11 @@ import { maxCloseReason } from '../../protocol/limits.ts';
 import { FIN } from '../../protocol/websocket/frame.ts';
 import { faultFrame } from './brokenFrames.ts';
 import { type ActiveFault, defineFault, type End, type FaultContext, type FaultKind } from './fault.ts';
-import { newTimedLine, releaseAll } from './waitingLine.ts';
+import { delays } from './waitingLine.ts';
 
 const common = { stage: 'closing', takes: 'none' } as const;
 
-/** Acts once: sends a close frame, and has the server close the connection, whose own close frame is left out. */
+/** Acts once: sends this close frame in place of the server's, and closes the connection. */
 function closesWith(payload: Buffer, code: number, reason: string, context: FaultContext): ActiveFault {
   const { connection, words } = context;
   let isClosed = false;
@@ -66,7 +66,7 @@ function endsWith(name: string, sentence: string, how: End): FaultKind {
 
 const anyCode: Kind<number> = {
   placeholder: 'CODE',
-  expected: 'a number from 0 to 65535: also a code that no one may send',
+  expected: 'a number from 0 to 65535, valid or not',
   parse: raw => (/^\d{1,5}$/.test(String(raw)) && Number(raw) < 65_536 ? Number(raw) : undefined),
   show: String,
 };
@@ -135,18 +135,13 @@ const lateCloseAnswer = defineFault({
   takes: 'closes',
   parameters: { 'late-close-answer': { kind: duration, default: 1000 } },
   make(values, context) {
-    const line = newTimedLine(context);
+    const late = delays(context, () => values['late-close-answer']);
     return {
+      ...late,
       take(piece) {
-        if (isAnswer(context)) line.addLate(piece, values['late-close-answer']);
+        if (isAnswer(context)) late.take(piece);
         else context.emit(piece);
       },
-      pass(piece) {
-        if (line.isEmpty()) context.emit(piece);
-        else line.addLate(piece, 0);
-      },
-      held: line.held,
-      stop: () => releaseAll(line, context),
     };
   },
 });
@@ -154,7 +149,7 @@ const lateCloseAnswer = defineFault({
 const dataAfterClose = defineFault({
   ...common,
   name: 'data-after-close',
-  sentence: 'sends a text behind each close frame',
+  sentence: 'sends a text after each close frame',
   takes: 'closes',
   make: (_, context) => ({
     take(piece) {

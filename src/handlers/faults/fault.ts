@@ -14,17 +14,17 @@ export interface Piece {
    * made it. `bytes`: anything else. `end`: the end of the output, without bytes.
    */
   readonly kind: 'response' | 'frame' | 'bytes' | 'end';
-  /** Whoever has the piece owns them, and may change them in place. */
+  /** The fault that has the piece owns them, and may change them in place. */
   readonly bytes: Buffer;
-  /** How many messages the server had sent on the connection, this one included. */
+  /** Messages that the server had sent on the connection, including this one. */
   readonly message: number;
-  /** Only of `end`; and the fault that ends the output, as it was written, unless the server does. */
+  /** Only of `end`: how, and the fault that ends the output, as it was written; undefined if the server does. */
   readonly end?: End;
   readonly fault?: string;
 }
 
 /**
- * How the output ends, behind all pieces before it. `fin`: FIN, and the server ends the connection. `half-close`: FIN, and
+ * How the output ends, after all pieces before it. `fin`: FIN, and the server ends the connection. `half-close`: FIN, and
  * the server goes on reading. `reset`: RST. `drop`: both directions are closed at once. `shutdown`: the server itself sends
  * its FIN.
  */
@@ -49,9 +49,9 @@ export interface ActiveFault {
   take?(piece: Piece): void;
   /** Gets all other pieces. Without it, they are passed on at once. A fault that holds pieces back keeps their order here. */
   pass?(piece: Piece): void;
-  /** Called behind message number `after`, and behind each further one: sends something of its own. */
+  /** Called after message number `after` and after each later one: sends frames of its own. */
   act?(): void;
-  /** It has done what it does, and acts no more. */
+  /** It is finished, and acts no more. */
   readonly isDone?: boolean;
   /** Bytes that it holds back. */
   held?(): number;
@@ -66,15 +66,15 @@ export interface FaultContext {
   readonly words: string;
   /** This fault's own generator: what it draws depends only on the seed and on its own draws. */
   readonly random: Random;
-  /** How many messages the server has sent on the connection. */
+  /** Messages that the server has sent on the connection. */
   readonly message: number;
-  /** Passes a piece on to the next fault, and behind the last one to the network. */
+  /** Passes a piece on to the next fault, or from the last one to the network. */
   emit(piece: Piece): void;
   /** Passes on bytes as one piece: a frame, or something broken. */
   send(kind: 'frame' | 'bytes', bytes: Buffer): void;
-  /** Ends the output behind all that was passed on before. */
+  /** Ends the output after all pieces that were passed on before. */
   end(how: End): void;
-  /** Calls `act` after at least so many milliseconds, unless the fault has ended. @returns a function that cancels it */
+  /** Calls `act` after at least this many milliseconds, unless the fault has ended. @returns a function that cancels it */
   later(milliseconds: number, act: () => void): () => void;
   /** Whether the network takes more. A fault that sends without end waits until it does. */
   isWritable(): boolean;
@@ -102,15 +102,17 @@ export interface FaultKind {
   readonly takes: FaultTarget;
   /** It needs frames: it works on WebSockets only. */
   readonly needsFrames: boolean;
+  /** A connection has it once: each further one would multiply the output. */
+  readonly isSingle: boolean;
   readonly parameters: FaultParameters;
   make(values: Readonly<Record<string, unknown>>, context: FaultContext): ActiveFault;
 }
 
-/** A fault that was asked for, with its parameters. */
+/** A requested fault with its parameters. */
 export interface FaultSetting {
   readonly kind: FaultKind;
   readonly values: Readonly<Record<string, unknown>>;
-  /** It acts after so many messages of the server, with this probability each time, and so many times at most. */
+  /** It acts after this many messages of the server, with this probability each time, and at most `times` times. */
   readonly after: number;
   readonly chance: number;
   readonly times: number;
@@ -128,16 +130,18 @@ export interface FaultPlan {
 
 /** A row, whose `make` gets values of its parameters' types. */
 export function defineFault<const Parameters extends FaultParameters>(
-  kind: Omit<FaultKind, 'make' | 'parameters' | 'needsFrames'> & {
+  kind: Omit<FaultKind, 'make' | 'parameters' | 'needsFrames' | 'isSingle'> & {
     readonly parameters?: Parameters;
     readonly needsFrames?: boolean;
+    readonly isSingle?: boolean;
     make(values: FaultValues<Parameters>, context: FaultContext): ActiveFault;
   },
 ): FaultKind {
-  const { parameters, needsFrames = true, make, ...rest } = kind;
+  const { parameters, needsFrames = true, isSingle = false, make, ...rest } = kind;
   return {
     ...rest,
     needsFrames,
+    isSingle,
     parameters: parameters ?? {},
     make: (values, context) => make(values as FaultValues<Parameters>, context),
   };

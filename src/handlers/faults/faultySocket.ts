@@ -1,6 +1,6 @@
 /**
  * The faulty socket: it takes the place of a connection's socket, and passes what the server writes through faults before it
- * writes it to that socket. What the faults hold back is copied, counted as memory of the connection, and bounded: beyond
+ * writes it to that socket. Output that the faults hold back is copied, counts as memory of the connection, and is bounded: beyond
  * `maxFaultHeld` the socket is busy, and the server's backpressure begins.
  */
 import { getSystemErrorName } from 'node:util';
@@ -24,13 +24,13 @@ import { runInShare } from './shareOfLoop.ts';
 interface Link {
   readonly setting: FaultSetting;
   readonly fault: ActiveFault;
-  /** Draws whether it acts, apart from what the fault itself draws. */
+  /** Draws whether it acts. The fault itself has another generator. */
   readonly luck: Random;
   /** How many times it has acted. */
   acted: number;
 }
 
-/** What the next bytes are: the handshake's response, frames, or anything else. */
+/** The format of the next output: the handshake's response, frames, or anything else. */
 type Format = 'response' | 'frames' | 'bytes';
 
 export class FaultySocket implements Socket {
@@ -66,7 +66,7 @@ export class FaultySocket implements Socket {
   }
 
   /**
-   * Replaces the faults. Those before pass on all that they hold.
+   * Replaces the faults. The former ones pass on all that they hold.
    * @param isHandshake whether the next output is the response to the handshake
    */
   setFaults({ settings, seed }: FaultPlan, isHandshake: boolean): void {
@@ -124,7 +124,7 @@ export class FaultySocket implements Socket {
     return timer;
   }
 
-  /** The faults that were set, the last one last, and how often each has acted. */
+  /** The faults that were set, in order, and how often each has acted. */
   faults(): string[] {
     const current = this.chain.map(({ setting, acted }) => {
       const times = acted === 0 ? 'has not acted' : acted === 1 ? 'acted once' : `acted ${acted} times`;
@@ -195,10 +195,10 @@ export class FaultySocket implements Socket {
     if (isMessage) this.actBetween();
   }
 
-  /** Behind a message, or at the start: lets the faults act that send something of their own. */
+  /** After a message, or at the start: runs the faults that send frames of their own. */
   private actBetween(): void {
     for (const link of this.chain)
-      if (link.fault.act !== undefined && this.message >= link.setting.after && this.draws(link))
+      if (link.fault.act !== undefined && this.message >= link.setting.after && this.decide(link))
         link.fault.act();
   }
 
@@ -207,7 +207,7 @@ export class FaultySocket implements Socket {
     const link = chain[index];
     if (link === undefined) {
       this.enqueue(piece);
-    } else if (isTarget(link.setting, piece) && this.draws(link)) {
+    } else if (isTarget(link.setting, piece) && this.decide(link)) {
       if (link.fault.take === undefined) this.pass(chain, index + 1, piece);
       else link.fault.take(piece);
     } else if (link.fault.pass === undefined) {
@@ -217,8 +217,8 @@ export class FaultySocket implements Socket {
     }
   }
 
-  /** Whether a fault that could act does so now. */
-  private draws(link: Link): boolean {
+  /** Decides whether a fault that could act does so now, and counts it. */
+  private decide(link: Link): boolean {
     const { chance, times, words } = link.setting;
     if (link.fault.isDone || link.acted >= times || (chance < 1 && link.luck.next() >= chance)) return false;
     link.acted++;
@@ -259,7 +259,7 @@ export class FaultySocket implements Socket {
     if (this.connection.server.taps.isOn) tapWrote(this.connection, bytes, start, end);
   }
 
-  /** Writes what waits, in as few writes as possible. */
+  /** Writes the waiting pieces, in as few writes as possible. */
   private pump(): number {
     const { inner } = this;
     while (this.waiting.length > 0 && !inner.isBusy && !this.isOver) {
@@ -361,7 +361,7 @@ export class FaultySocket implements Socket {
     this.inner.discard?.();
   }
 
-  /** Of the server's bytes, so that what the faults add or lose looks like no progress, nor like its opposite. */
+  /** Counts the server's bytes only: bytes that faults add or drop are not progress, and not the lack of it. */
   unsent(): number {
     const { connection, inner, passedOn } = this;
     return Math.max(0, connection.bytesOut - (passedOn - inner.unsent()));

@@ -1,4 +1,4 @@
-/** Frame faults: behind a message they send something of their own that breaks a rule, or tries a client's limits. */
+/** Frame faults: after a message they send frames of their own that break a rule or test a client's limits. */
 
 import type { Kind } from '../../options/values.ts';
 import { Opcode } from '../../protocol/codes.ts';
@@ -11,7 +11,7 @@ import { isCloseFrame, isControlFrame } from './pieces.ts';
 
 const common = { stage: 'frames', takes: 'none' } as const;
 
-/** A fault that sends these bytes behind each message. @param make a new copy: its receiver may change it */
+/** A fault that sends these bytes after each message. @param make a new copy: its receiver may change it */
 function sends(name: string, sentence: string, make: (context: FaultContext) => Buffer): FaultKind {
   return defineFault({
     ...common,
@@ -21,7 +21,7 @@ function sends(name: string, sentence: string, make: (context: FaultContext) => 
   });
 }
 
-/** The same, and then nothing: what follows would be read as the rest of the frame. */
+/** The same, then silence: later bytes would be read as the rest of the frame. */
 function endsIn(name: string, sentence: string, make: () => Buffer): FaultKind {
   return defineFault({
     ...common,
@@ -68,12 +68,15 @@ const bomb = defineFault({
   name: 'bomb',
   sentence: 'sends a small compressed message that inflates to this size',
   parameters: { bomb: { kind: sizeUpTo(maxBomb), default: 256 * 1024 * 1024 } },
-  make: (values, context) => ({
-    act() {
-      // One turn may send thousands of messages: the network takes a bomb before there is another one.
-      if (context.isWritable()) context.send('bytes', broken.bomb(values.bomb));
-    },
-  }),
+  make(values, context) {
+    const nextBomb = broken.newBombs(values.bomb);
+    return {
+      act() {
+        // One turn may send thousands of messages: the socket must take a bomb before the next.
+        if (context.isWritable()) context.send('bytes', nextBomb());
+      },
+    };
+  },
 });
 
 /** Fragments of one message until the connection closes. Control frames pass between them; messages would be nested. */
@@ -126,7 +129,7 @@ export const frameFaults: readonly FaultKind[] = [
   sends('long-length-16', 'sends a short frame whose length takes 2 further bytes', broken.longLength16),
   sends('long-length-64', 'sends a short frame whose length takes 8 further bytes', broken.longLength64),
   sends('top-bit-length', 'sends a 64-bit length whose highest bit is set', broken.topBitLength),
-  sends('terabyte', 'sends the header of a frame of 1 TB; what follows becomes its payload', broken.terabyte),
+  sends('terabyte', 'sends the header of a frame of 1 TB; later output becomes its payload', broken.terabyte),
   endsIn('half-header', 'sends half of the header of a frame, and then nothing', broken.halfHeader),
   endsIn('half-frame', 'sends half of a frame, and then nothing', broken.halfFrame),
   sends('fragmented-ping', 'sends a ping without FIN', broken.fragmentedPing),

@@ -1,4 +1,4 @@
-/** Faults of the opening handshake: what a client must notice in the response (RFC 6455 §4.1, RFC 9112 §6). */
+/** Faults of the opening handshake, which a client must notice in the response (RFC 6455 §4.1, RFC 9112 §6). */
 
 import { duration, type Kind } from '../../options/values.ts';
 import { Opcode } from '../../protocol/codes.ts';
@@ -38,7 +38,7 @@ const isField = (name: string) => (line: string) => line.toLowerCase().startsWit
 const isAccept = isField('sec-websocket-accept');
 const without = (lines: readonly string[], name: string) => lines.filter(line => !isField(name)(line));
 
-/** A fault that sends nothing of what follows the response. @param act with the response, on which it acts in its place */
+/** A fault that replaces the response and all output after it. @param act sends the replacement */
 function replacesOutput(act: (piece: Piece) => void) {
   let isOver = false;
   return {
@@ -140,14 +140,14 @@ const unaskedExtension = defineFault({
 
 const dripHandshake = defineFault({
   name: 'drip-handshake',
-  // Behind the faults that change the response.
+  // After the faults that change the response.
   stage: 'rate',
   takes: 'response',
   sentence: 'sends the response byte by byte, each after this time',
   parameters: { 'drip-handshake': { kind: duration, default: 10 } },
   make(values, context) {
     let response: Buffer | undefined;
-    /** What the server sends meanwhile. */
+    /** The server's output during the drip. */
     const line = newWaitingLine();
     const release = () => {
       if (response !== undefined) context.send('bytes', response);
@@ -190,6 +190,7 @@ const earlyFrame = defineFault({
 const hugeHeader = defineFault({
   ...common,
   name: 'huge-header',
+  isSingle: true,
   sentence: 'adds a field of this size to the response',
   parameters: { 'huge-header': { kind: sizeUpTo(maxHugeHeader), default: 64 * 1024 } },
   make: (values, context) => ({
@@ -201,13 +202,13 @@ const hugeHeader = defineFault({
 const garbage = defineFault({
   ...common,
   name: 'garbage',
-  sentence: 'answers with so many random bytes instead of HTTP, and then nothing',
+  sentence: 'answers with this many random bytes instead of HTTP, then with nothing',
   parameters: { garbage: { kind: sizeUpTo(maxGarbage), default: 512 } },
   make: (values, context) =>
     replacesOutput(() => context.send('bytes', context.random.bytes(values.garbage))),
 });
 
-/** A fault that closes TCP in both directions. @param share of the response that is sent before */
+/** A fault that closes TCP in both directions. @param share the part of the response that is sent first */
 function drops(name: string, sentence: string, share: number): FaultKind {
   return defineFault({
     ...common,

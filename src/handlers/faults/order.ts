@@ -17,6 +17,7 @@ const double = defineFault({
   sentence: 'sends messages twice',
   stage: 'order',
   takes: 'messages',
+  isSingle: true,
   make: (_, context) => ({
     take(piece) {
       context.emit({ ...piece, bytes: Buffer.from(piece.bytes) });
@@ -27,7 +28,7 @@ const double = defineFault({
 
 const swap = defineFault({
   name: 'swap',
-  sentence: 'sends a message behind the next one',
+  sentence: 'sends a message after the next one',
   stage: 'order',
   takes: 'messages',
   make(_, context) {

@@ -1,5 +1,5 @@
-/** The kinds of values that parameters of faults have, besides those of options. Each has a bound, since strangers choose them. */
-import { count, duration, type Kind, size } from '../../options/values.ts';
+/** Kinds of values for the parameters of faults, besides those of options. Each has a bound, because clients choose them. */
+import { count, duration, type Kind, maxDuration, size } from '../../options/values.ts';
 
 /** A number of things. */
 export function countUpTo(most: number): Kind<number> {
@@ -42,7 +42,8 @@ export const spread: Kind<Spread> = {
     const around = duration.parse(first);
     const by = duration.parse(second);
     if (around === undefined || by === undefined || by > around || more.length > 0) return undefined;
-    return { around, by };
+    // A timer for a longer time would fire at once.
+    return around + by > maxDuration ? undefined : { around, by };
   },
   show: ({ around, by }) => duration.show(around) + (by === 0 ? '' : `±${duration.show(by)}`),
 };

@@ -1,8 +1,8 @@
 /**
  * Faults as they are written: `close=1011 after=3` in an option and in a command, `close=1011&after=3` in a URL.
  *
- * Each word is a fault with or without its value, a further parameter of the fault before it (`reason=TEXT` behind `close`), or
- * one of the words below, which apply to all faults. Given several times, such a word applies to the faults behind it.
+ * Each word is a fault with or without its value, a further parameter of the fault before it (`reason=TEXT` after `close`), or
+ * one of the words below, which apply to all faults. Given again, such a word applies to the faults after it.
  */
 import { invalidValue, nearest, quoted, UsageError } from '../../options/error.ts';
 import type { Kind } from '../../options/values.ts';
@@ -33,10 +33,10 @@ const capped = (value: number) => (value <= 1 ? value : undefined);
 export const commonWords = {
   after: {
     kind: wholeNumber(0, 1_000_000_000),
-    help: 'acts after so many messages of the server (1; by command 0)',
+    help: 'acts after this many messages of the server (1; by command 0)',
   },
   chance: { kind: probability, help: 'acts with this probability each time (1)' },
-  times: { kind: wholeNumber(1, 1_000_000_000), help: 'acts so many times at most' },
+  times: { kind: wholeNumber(1, 1_000_000_000), help: 'acts at most this many times' },
   seed: { kind: wholeNumber(0, 2 ** 32 - 1), help: 'repeats the random numbers of an earlier run' },
 } as const;
 type CommonWord = keyof typeof commonWords;
@@ -59,7 +59,7 @@ interface Draft {
 export function parseFaults(words: readonly string[], usualAfter: number): FaultPlan {
   const drafts: Draft[] = [];
   const common = new Map<CommonWord, number>();
-  /** The first value of each common word, which applies to the faults before it as well. */
+  /** The first value of each common word, which also applies to the faults before it. */
   const first = new Map<CommonWord, number>();
   for (const word of words) {
     const [name, value] = splitWord(word);
@@ -100,6 +100,8 @@ function readWord(
     const draft: Draft = { kind, values: {}, given: new Set(), words: [], common: new Map(common) };
     for (const [parameter, { default: usual }] of Object.entries(kind.parameters))
       draft.values[parameter] = usual;
+    if (kind.isSingle && drafts.some(draft => draft.kind === kind))
+      throw new UsageError(`a connection has the fault ${name} once; remove the other`);
     drafts.push(draft);
     // `?reset` and `?reset=` are the same.
     if (value === undefined || value === '') draft.words.push(name);

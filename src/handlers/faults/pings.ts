@@ -1,4 +1,4 @@
-/** Ping faults: what a server does wrong about pings and pongs (RFC 6455 §5.5.2 and §5.5.3). */
+/** Ping faults: a server's mistakes with pings and pongs (RFC 6455 §5.5.2 and §5.5.3). */
 
 import { duration } from '../../options/values.ts';
 import { Opcode } from '../../protocol/codes.ts';
@@ -59,7 +59,7 @@ const unaskedPong = defineFault({
   }),
 });
 
-/** Pings as fast as the network takes them, a few at a time so that others are served between them. */
+/** Pings as fast as the network takes them, in bursts between which other connections are served. */
 function newPingFlood(count: number, context: FaultContext): ActiveFault {
   let sent = 0;
   let due = 0;
@@ -90,7 +90,7 @@ function newPingFlood(count: number, context: FaultContext): ActiveFault {
 
 const pingFlood = defineFault({
   name: 'ping-flood',
-  sentence: 'sends so many pings at once',
+  sentence: 'sends this many pings at once',
   stage: 'pings',
   takes: 'none',
   parameters: { 'ping-flood': { kind: countUpTo(maxPingFlood), default: 1000 } },

@@ -1,16 +1,16 @@
 /**
- * The timers of faults have a share of the event loop. Thousands of connections that drip a byte each millisecond would otherwise
- * keep Node in its timers, and the server would serve nobody else.
+ * The timers of faults have a share of the event loop. Otherwise thousands of connections that drip a byte each millisecond would
+ * keep Node in its timers, and starve all others.
  */
 import { exactClock } from '../../process/clock.ts';
 import { faultTime } from '../../protocol/faultLimits.ts';
 
-/** Work whose time has come, of all servers in this process, from `next` on. */
+/** The due work of all servers in this process, from index `next` on. */
 let due: (() => void)[] = [];
 let next = 0;
 let isScheduled = false;
 
-/** Runs the work soon: in this iteration of the loop or, behind other such work, in a later one. It must not throw. */
+/** Runs the work soon: in this iteration of the loop or, if other such work is before it, in a later one. It must not throw. */
 export function runInShare(work: () => void): void {
   due.push(work);
   if (!isScheduled) schedule();

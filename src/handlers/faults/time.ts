@@ -1,11 +1,11 @@
-/** Time faults: output that leaves late, slowly or not at all. The faulty socket bounds what waits. */
+/** Time faults: output that leaves late, slowly or not at all. The faulty socket bounds the waiting bytes. */
 
 import { duration } from '../../options/values.ts';
 import { exactClock } from '../../process/clock.ts';
 import { bandwidthInterval, maxBandwidth } from '../../protocol/faultLimits.ts';
 import { type ActiveFault, defineFault, type FaultContext, type FaultKind, type Piece } from './fault.ts';
 import { sizeUpTo, spread } from './parameters.ts';
-import { newTimedLine, newWaitingLine, releaseAll } from './waitingLine.ts';
+import { delays, newWaitingLine, releaseAll } from './waitingLine.ts';
 
 const delay = defineFault({
   name: 'delay',
@@ -14,18 +14,8 @@ const delay = defineFault({
   takes: 'everything',
   needsFrames: false,
   parameters: { delay: { kind: spread, default: { around: 200, by: 0 } } },
-  make({ delay: { around, by } }, context) {
-    const line = newTimedLine(context);
-    return {
-      take: piece => line.addLate(piece, around - by + context.random.below(2 * by + 1)),
-      pass(piece) {
-        if (line.isEmpty()) context.emit(piece);
-        else line.addLate(piece, 0);
-      },
-      held: line.held,
-      stop: () => releaseAll(line, context),
-    };
-  },
+  make: ({ delay: { around, by } }, context) =>
+    delays(context, () => around - by + context.random.below(2 * by + 1)),
 });
 
 const stall = defineFault({
@@ -61,7 +51,7 @@ const stall = defineFault({
 /**
  * Output that leaves in small pieces.
  * @param interval milliseconds between two of them
- * @param nextSize the bytes that may leave now, so many milliseconds after the last
+ * @param nextSize the bytes that may leave now, given the milliseconds since the last piece
  */
 function newSlowLine(
   interval: number,
@@ -72,7 +62,7 @@ function newSlowLine(
   /** Bytes of the first piece that have left. */
   let sent = 0;
   let lastAt = 0;
-  /** Sends up to `room` bytes of the first piece, or what of it is left. @returns how many */
+  /** Sends up to `room` bytes of the first piece. @returns how many */
   const sendSome = (piece: Piece, room: number) => {
     const size = Math.min(room, piece.bytes.length - sent);
     const isLast = sent + size === piece.bytes.length;

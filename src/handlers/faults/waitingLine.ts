@@ -1,14 +1,14 @@
 /** Pieces that a fault holds back, in order. */
 
 import { exactClock } from '../../process/clock.ts';
-import type { FaultContext, Piece } from './fault.ts';
+import type { ActiveFault, FaultContext, Piece } from './fault.ts';
 
 /** Memory of a piece beside its bytes, roughly: small ones count, too. */
 const pieceCost = 100;
 
 export interface WaitingLine {
-  /** The first piece, and its removal. */
   first(): Piece | undefined;
+  /** Removes the first piece. */
   take(): Piece | undefined;
   isEmpty(): boolean;
   /** @param dueAt when the piece may leave, as in `exactClock()`; not before the piece in front of it */
@@ -83,5 +83,22 @@ export function newTimedLine(context: FaultContext): TimedLine {
       line.add(piece, exactClock() + delay);
       if (!isTimed) releaseDue();
     },
+  };
+}
+
+/** A fault that delays the pieces that it takes, in milliseconds. All others keep their place behind them. */
+export function delays(
+  context: FaultContext,
+  delayOfNext: () => number,
+): ActiveFault & { take(piece: Piece): void } {
+  const line = newTimedLine(context);
+  return {
+    take: piece => line.addLate(piece, delayOfNext()),
+    pass(piece) {
+      if (line.isEmpty()) context.emit(piece);
+      else line.addLate(piece, 0);
+    },
+    held: line.held,
+    stop: () => releaseAll(line, context),
   };
 }

@@ -14,7 +14,17 @@ describe('a time that varies', () => {
   for (const [word, around, by] of valid)
     test(`${word} is read`, () => assert.deepEqual(spread.parse(word), { around, by }));
 
-  for (const word of ['', '±50ms', '200ms±', '200ms±300ms', '200ms±1ms±1ms', 'soon', '-1s', '25d'])
+  for (const word of [
+    '',
+    '±50ms',
+    '200ms±',
+    '200ms±300ms',
+    '200ms±1ms±1ms',
+    'soon',
+    '-1s',
+    '577h',
+    '576h±1h',
+  ])
     test(`"${word}" is refused`, () => assert.equal(spread.parse(word), undefined));
 });
 

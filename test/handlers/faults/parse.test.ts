@@ -46,7 +46,7 @@ describe('faults', () => {
     assert.deepEqual(parsed('delay=200ms±50ms'), [{ name: 'delay', delay: { around: 200, by: 50 } }]);
   });
 
-  test('share a word that is given once; a word given again is for those behind it', () => {
+  test('share a word that is given once; a word given again is for those after it', () => {
     assert.deepEqual(parsed('drop after=3 double times=2'), [
       { name: 'drop', after: 3, times: 2 },
       { name: 'double', after: 3, times: 2 },
@@ -78,12 +78,14 @@ describe('faults', () => {
     ['reset=1', 'the fault reset takes no value; remove it'],
     ['reason=x', 'reason has no fault: it must follow the fault that it belongs to'],
     ['close reason=a reason=b', 'reason is given twice for the fault close; keep one'],
-    ['close=65536', 'close must be a number from 0 to 65535: also a code that no one may send, not "65536"'],
+    ['close=65536', 'close must be a number from 0 to 65535, valid or not, not "65536"'],
     ['drop after=-1', 'after must be a whole number from 0 to 1000000000, not "-1"'],
     ['drop after', 'after needs a value: a whole number from 0 to 1000000000'],
     ['drop chance=2', 'chance must be a probability from 0 to 1, such as 0.01, not "2"'],
     ['drop times=0', 'times must be a whole number from 1 to 1000000000, not "0"'],
     ['drop seed=4294967296', 'seed must be a whole number from 0 to 4294967295, not "4294967296"'],
+    ['double after=3 double', 'a connection has the fault double once; remove the other'],
+    ['huge-header huge-header=2MB', 'a connection has the fault huge-header once; remove the other'],
     ['drop '.repeat(maxFaults + 1).trim(), 'a connection has at most 16 faults; give fewer'],
   ] as const) {
     test(`refuse ${line.slice(0, 40)}`, () => {
