@@ -23,8 +23,8 @@ interface ScriptCoverage {
 
 /** Echoes until every function is as warm, and every buffer as long, as it gets. */
 const warmUp = 200;
-/** A timer may go off during an echo, but not during every echo. */
-const rounds = 8;
+/** A timer may go off during an echo, or another process take the processor and make a turn slow, but not during every echo. */
+const rounds = 40;
 
 /** The inspector interrupts the thread anywhere, and the answer is sent before the turn is over: this waits for its end. */
 const betweenTurns = {
