@@ -170,7 +170,7 @@ describe('a server that violates the protocol', limit, () => {
   ];
   for (const [what, spoil, sentence] of handshakes) {
     test(`in its handshake ends the client with exit code 7: ${what} [4.1-36, 7.2.1-1, 7.2.1-2]`, async t => {
-      const url = await startRaw(t, ({ socket, response }) => socket.end(spoil(response)));
+      const url = await startRaw(t, ({ socket, response }) => socket.write(spoil(response)));
       await expectEnd(t, [url, ...awaiting], 7, sentence);
     });
   }
