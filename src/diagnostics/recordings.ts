@@ -19,9 +19,16 @@ import {
   newSessionDecoder,
   type SessionDecoder,
   skipRest,
+  stopDecoder,
 } from '../recordings/decoder.ts';
-import { recordingExtension, type Side, showEvent, showHeader } from '../recordings/recording.ts';
-import { addEvent, newRedactor, type Redactor } from '../recordings/redactor.ts';
+import {
+  eventMemory,
+  recordingExtension,
+  type Side,
+  showEvent,
+  showHeader,
+} from '../recordings/recording.ts';
+import { addEvent, clearRedactor, newRedactor, type Redactor } from '../recordings/redactor.ts';
 import {
   type AppendedFiles,
   appendTo,
@@ -44,6 +51,8 @@ interface RecordedSession {
   readonly redactor: Redactor;
   /** Decoded frames of the client that the server has not read, with the bytes behind them. */
   readonly unread: DecodedEvent[];
+  /** Bytes of memory that these events take. */
+  unreadSize: number;
   /** Frames that the server began to read before they were complete. */
   early: number;
   /** The first line is written. */
@@ -222,7 +231,7 @@ function beginSession(recordings: Recordings, connection: Recordable): RecordedS
   const session: RecordedSession = {
     connection,
     name: `${time.replace(/\D/g, '').replace(/^(\d{8})(\d{6})/, '$1-$2-')}-${id}`,
-    ...{ since, unread: [], early: 0, isBegun: false, isCut: false, isTls: false, held: 0 },
+    ...{ since, unread: [], unreadSize: 0, early: 0, isBegun: false, isCut: false, isTls: false, held: 0 },
     redactor: newRedactor(recordings.hasCredentials, event => {
       writeHeader(recordings, session);
       write(recordings, session, showEvent(event));
@@ -242,8 +251,9 @@ function beginSession(recordings: Recordings, connection: Recordable): RecordedS
 
 function writeHeader(recordings: Recordings, session: RecordedSession): void {
   if (session.isBegun) return;
-  session.isBegun = true;
   write(recordings, session, session.header);
+  // In a full folder, a session has no file at all.
+  session.isBegun = !session.isCut;
 }
 
 function deflateOf({ inflater, deflater }: NonNullable<Recordable['endpoint']>) {
@@ -302,6 +312,7 @@ function noteDecoded(session: RecordedSession, event: DecodedEvent): void {
     addEvent(redactor, { ...event, turn });
   } else {
     unread.push(event);
+    session.unreadSize += eventMemory(event);
   }
 }
 
@@ -321,7 +332,9 @@ function noteRead(recordings: Recordings, connection: Recordable): void {
 
 function writeFirst(session: RecordedSession): void {
   const { turns: turn } = session.connection.server.counters;
-  addEvent(session.redactor, { ...session.unread.shift()!, at: timeOf(session), turn });
+  const event = session.unread.shift()!;
+  session.unreadSize -= eventMemory(event);
+  addEvent(session.redactor, { ...event, at: timeOf(session), turn });
 }
 
 /** The connection is about to be freed. */
@@ -342,27 +355,21 @@ function endRecording(recordings: Recordings, connection: Recordable): void {
 function forget(recordings: Recordings, session: RecordedSession): void {
   session.isCut = true;
   session.unread.length = 0;
+  session.unreadSize = 0;
+  stopDecoder(session.decoder);
+  clearRedactor(session.redactor);
   recordings.held -= session.held;
   session.held = 0;
 }
 
 function updateHeld(recordings: Recordings, session: RecordedSession): void {
   if (session.isCut) return;
-  const { decoder, redactor, unread } = session;
-  const held = decoderMemory(decoder) + redactor.held + memoryOf(unread);
+  const { decoder, redactor, unreadSize } = session;
+  const held = decoderMemory(decoder) + redactor.held + unreadSize;
   recordings.held += held - session.held;
   session.held = held;
   if (recordings.held + recordings.files.pendingSize > maxRecorderMemory)
     complain(recordings, session, 'the disk, or a peer that sends long messages in parts, is too slow');
-}
-
-function memoryOf(events: readonly DecodedEvent[]): number {
-  let sum = 0;
-  for (const event of events) {
-    if (event.kind === 'frame') sum += (event.raw?.length ?? 0) + (event.content?.bytes.length ?? 0);
-    else if (event.kind === 'bytes') sum += event.bytes.length;
-  }
-  return sum;
 }
 
 function write(recordings: Recordings, session: RecordedSession, line: string): void {
@@ -370,7 +377,7 @@ function write(recordings: Recordings, session: RecordedSession, line: string): 
   const { files } = recordings;
   const { fault, maxSize } = files;
   if (fault !== undefined) complain(recordings, session, fault);
-  else if (fitsInFolder(files, line.length)) appendTo(files, session.name, line);
+  else if (fitsInFolder(files, Buffer.byteLength(line))) appendTo(files, session.name, line);
   else complain(recordings, session, `all recordings together may have ${size.show(maxSize)} (--record-max)`);
 }
 

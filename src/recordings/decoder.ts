@@ -3,7 +3,7 @@
  * no frames. It judges nothing: what the peers make of a frame is not its business. Frames are copied when they are complete.
  */
 import { constants, inflateRawSync } from 'node:zlib';
-import { Opcode, ProtocolError } from '../protocol/codes.ts';
+import { CloseCode, Opcode, ProtocolError } from '../protocol/codes.ts';
 import { beginsAsRequest, type Head, parseRequestHead, parseResponseHead } from '../protocol/http/head.ts';
 import { absoluteMaxHeader } from '../protocol/limits.ts';
 import { beginsProxyHeader, readProxyHeader } from '../protocol/proxyHeader.ts';
@@ -15,6 +15,7 @@ import {
 } from '../protocol/websocket/extensions.ts';
 import { newFrameHeader, readFrameHeader } from '../protocol/websocket/frame.ts';
 import { asksForWebSocket } from '../protocol/websocket/handshake.ts';
+import { unmask } from '../protocol/websocket/mask.ts';
 import type { BytesEvent, Content, FrameEvent, RequestEvent, ResponseEvent, Side } from './recording.ts';
 
 export type DecodedEvent = RequestEvent | ResponseEvent | FrameEvent | BytesEvent;
@@ -37,8 +38,11 @@ interface Stream {
   message:
     | { readonly isText: boolean; readonly isCompressed: boolean; payloads: Buffer[]; size: number }
     | undefined;
-  /** The end of what was inflated, if the next message may refer to it (RFC 7692 §7.1.1). */
-  window: Buffer | undefined;
+  /**
+   * The end of what was inflated, if the next message may refer to it (RFC 7692 §7.1.1). `lost`: a message was not inflated, so
+   * those that may refer to it cannot be, either.
+   */
+  window: Buffer | 'lost' | undefined;
 }
 
 export interface SessionDecoder {
@@ -78,6 +82,12 @@ export function newSessionDecoder(onEvent: (event: DecodedEvent) => void): Sessi
 /** Bytes of memory that the decoder holds. */
 export function decoderMemory({ client, server }: SessionDecoder): number {
   return client.size + (client.message?.size ?? 0) + server.size + (server.message?.size ?? 0);
+}
+
+/** Ends the decoding, and frees the memory. */
+export function stopDecoder({ client, server }: SessionDecoder): void {
+  for (const stream of [client, server])
+    Object.assign(stream, { ...newStream(stream.from), stage: 'ignored' satisfies Stage });
 }
 
 /** The handshake is over, or was not seen: frames follow. @param deflate what was negotiated */
@@ -209,7 +219,7 @@ function decodeResponse(decoder: SessionDecoder, input: Buffer, at: number): num
 /** The parameters that a response names. @throws ProtocolError */
 export function agreedDeflate(extensions: string | undefined): DeflateParameters | undefined {
   if (extensions === undefined) return undefined;
-  return acceptDeflateResponse(parseExtensions(extensions, 1002), 'takeover');
+  return acceptDeflateResponse(parseExtensions(extensions, CloseCode.ProtocolError), 'takeover');
 }
 
 const header = newFrameHeader();
@@ -242,7 +252,7 @@ function decodeFrame(decoder: SessionDecoder, stream: Stream, input: Buffer, at:
   stream.needed = 1;
   const end = size + header.length;
   const payload = Buffer.from(input.subarray(size, end));
-  if (header.key !== 0) for (let i = 0; i < payload.length; i++) payload[i]! ^= header.key >>> (8 * (i & 3));
+  if (header.key !== 0) unmask(payload, 0, payload.length, header.key);
   const { opcode, fin: isFinal, rsv1: isCompressed } = header;
   const content =
     opcode >= 8
@@ -266,11 +276,15 @@ function addToMessage(decoder: SessionDecoder, stream: Stream, payload: Buffer):
   else message.payloads = [];
   if (!fin) return undefined;
   stream.message = undefined;
-  if (message.size > maxRecordedMessage) return undefined;
-  const { isText, payloads } = message;
+  const { isText, isCompressed, payloads } = message;
+  if (message.size > maxRecordedMessage) {
+    if (isCompressed) noteInflated(decoder, stream, undefined);
+    return undefined;
+  }
   const bytes = payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads);
-  if (!message.isCompressed) return { isText, bytes };
-  const inflated = inflate(decoder, stream, bytes);
+  if (!isCompressed) return { isText, bytes };
+  const inflated = inflate(stream, bytes);
+  noteInflated(decoder, stream, inflated);
   return inflated && { isText, bytes: inflated };
 }
 
@@ -278,20 +292,27 @@ function addToMessage(decoder: SessionDecoder, stream: Stream, payload: Buffer):
 const messageEnd = Buffer.from([0, 0, 0xff, 0xff]);
 const windowSize = 32_768;
 
-/** @returns undefined if the message cannot be inflated, and neither can those that refer to it */
-function inflate({ deflate }: SessionDecoder, stream: Stream, bytes: Buffer): Buffer | undefined {
+/** @returns undefined if the message cannot be inflated, or may refer to one that was not */
+function inflate({ window }: Stream, bytes: Buffer): Buffer | undefined {
+  if (window === 'lost') return undefined;
   try {
-    const inflated = inflateRawSync(Buffer.concat([bytes, messageEnd]), {
+    return inflateRawSync(Buffer.concat([bytes, messageEnd]), {
       finishFlush: constants.Z_SYNC_FLUSH,
       maxOutputLength: maxRecordedMessage,
-      ...(stream.window === undefined ? {} : { dictionary: stream.window }),
+      ...(window === undefined ? {} : { dictionary: window }),
     });
-    const keepsWindow =
-      stream.from === 'client' ? !deflate?.clientNoContextTakeover : !deflate?.serverNoContextTakeover;
-    if (keepsWindow)
-      stream.window = Buffer.concat([stream.window ?? Buffer.alloc(0), inflated]).subarray(-windowSize);
-    return inflated;
   } catch {
     return undefined;
   }
+}
+
+/** Updates the window for the next message. @param inflated undefined: the message was not inflated */
+function noteInflated({ deflate }: SessionDecoder, stream: Stream, inflated: Buffer | undefined): void {
+  const isReset =
+    stream.from === 'client' ? deflate?.clientNoContextTakeover : deflate?.serverNoContextTakeover;
+  if (isReset === true || stream.window === 'lost') return;
+  stream.window =
+    inflated === undefined
+      ? 'lost'
+      : Buffer.concat([stream.window ?? Buffer.alloc(0), inflated]).subarray(-windowSize);
 }

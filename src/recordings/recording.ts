@@ -100,6 +100,16 @@ export interface CutEvent extends Timed {
 
 export type RecordedEvent = RequestEvent | ResponseEvent | FrameEvent | BytesEvent | EndEvent | CutEvent;
 
+/** Objects that an event consists of, besides its bytes. */
+const eventOverhead = 400;
+
+/** Bytes of memory that an event takes until it is written. */
+export function eventMemory(event: RecordedEvent): number {
+  if (event.kind === 'bytes') return eventOverhead + event.bytes.length;
+  if (event.kind !== 'frame') return eventOverhead;
+  return eventOverhead + (event.raw?.length ?? 0) + (event.content?.bytes.length ?? 0);
+}
+
 /** An event, and the number of its line in the file, from 1. */
 export type NumberedEvent = RecordedEvent & { readonly line: number };
 

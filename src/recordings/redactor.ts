@@ -3,7 +3,7 @@
  * its last one, because only the whole message shows whether it contains a credential.
  */
 import { Opcode } from '../protocol/codes.ts';
-import type { FrameEvent, RecordedEvent, Side } from './recording.ts';
+import { eventMemory, type FrameEvent, type RecordedEvent, type Side } from './recording.ts';
 import { redactEvent } from './secrets.ts';
 
 /** One direction. */
@@ -19,7 +19,7 @@ export interface Redactor {
   readonly onEvent: (event: RecordedEvent) => void;
   readonly client: Messages;
   readonly server: Messages;
-  /** Bytes of the frames that wait. */
+  /** Bytes of memory that the frames in `waiting` take. */
   held: number;
 }
 
@@ -44,7 +44,7 @@ export function addEvent(redactor: Redactor, event: RecordedEvent): void {
     onEvent(redactEvent(event, isData && messages.count === 0));
   } else {
     waiting.push(event);
-    redactor.held += event.raw?.length ?? 0;
+    redactor.held += eventMemory(event);
     if (!isData || !event.isFinal) return;
     const last = redactEvent(event, messages.count === 0);
     flushMessage(redactor, messages, last === event ? undefined : last);
@@ -63,7 +63,7 @@ function flushMessage(redactor: Redactor, messages: Messages, last: FrameEvent |
 }
 
 function dropWaiting(redactor: Redactor, messages: Messages): void {
-  for (const { raw } of messages.waiting) redactor.held -= raw?.length ?? 0;
+  for (const event of messages.waiting) redactor.held -= eventMemory(event);
   messages.waiting = [];
 }
 
@@ -71,6 +71,12 @@ function dropWaiting(redactor: Redactor, messages: Messages): void {
 export function flushRedactor(redactor: Redactor): void {
   flushSide(redactor, 'client');
   flushSide(redactor, 'server');
+}
+
+/** Discards the frames that wait, without writing them. */
+export function clearRedactor(redactor: Redactor): void {
+  dropWaiting(redactor, redactor.client);
+  dropWaiting(redactor, redactor.server);
 }
 
 function flushSide(redactor: Redactor, side: Side): void {

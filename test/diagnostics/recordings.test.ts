@@ -4,7 +4,11 @@ import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { constants, deflateRawSync } from 'node:zlib';
+import { openRecordings, recordConnection, recordEveryone } from '../../src/diagnostics/recordings.ts';
+import { tapArrived, tapSent } from '../../src/diagnostics/tap.ts';
+import { echo } from '../../src/handlers/echo.ts';
 import { listen } from '../../src/index.ts';
+import { decoderMemory } from '../../src/recordings/decoder.ts';
 import {
   isRecordingName,
   parseRecording,
@@ -12,6 +16,7 @@ import {
   showEvent,
 } from '../../src/recordings/recording.ts';
 import { makeCertificate } from '../support/certificates.ts';
+import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 import { runToEnd } from '../support/serverProcess.ts';
@@ -140,13 +145,35 @@ test('recordings end at --record-max, and the server goes on', async () => {
   assert.equal((await late.nextFrame())?.payload.length, 20_000);
   late.destroy();
   await server.waitFor(({ event, level }) => event === 'recording cut' && level === 'warn');
+  for (let i = 0; i < 100; i++) (await connectRaw(server.port, { path: '/echo' })).destroy();
   await client.end();
   await server.close();
   const sizes = readdirSync(folder).map(file => statSync(join(folder, file)).size);
   assert.ok(sizes.reduce((sum, size) => sum + size, 0) < 21_000, `${sizes}`);
+  assert.ok(sizes.length < 50, 'in a full folder, a session has no file');
   const [recording] = recordingsIn(folder);
   const last = recording!.events.at(-1);
   assert.match(last?.kind === 'cut' ? last.why : '', /20KB \(--record-max\)/);
+});
+
+test('a session whose recording was cut holds no memory for it', () => {
+  const server = newFakeServer();
+  const recordings = openRecordings(server, temporaryFolder());
+  recordEveryone(recordings, []);
+  const { connection } = openFakeConnection(server, echo);
+  recordConnection(recordings, connection);
+  const fragment = frame(opcode.text, 'part', { fin: false });
+  const half = frame(opcode.continuation, 'x'.repeat(1000)).subarray(0, 500);
+  const start = recordings.held;
+  for (const bytes of [fragment, half]) tapArrived(connection, bytes, 0, bytes.length);
+  assert.ok(recordings.held - start > 500);
+  const session = recordings.sessions.get(connection.id)!;
+  recordings.files.fault = 'the disk is full';
+  const answer = frame(opcode.text, 'answer', { key: null });
+  tapSent(connection, answer, 0, answer.length);
+  assert.ok(session.isCut);
+  assert.equal(recordings.held, 0);
+  assert.equal(decoderMemory(session.decoder) + session.redactor.held + session.unread.length, 0);
 });
 
 test('a folder that others may read is refused, and says what to do', () => {

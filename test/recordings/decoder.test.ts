@@ -141,6 +141,30 @@ test('compressed messages are inflated, with the context of those before them', 
   assert.deepEqual(lines(found.slice(2)), [{ ...compressed, text }, { ...compressed, text }, compressed]);
 });
 
+test('after a message that was not inflated, no content is guessed for those that may refer to it', () => {
+  const compress = (text: string, dictionary = '') =>
+    deflateRawSync(text, {
+      finishFlush: constants.Z_SYNC_FLUSH,
+      ...(dictionary === '' ? {} : { dictionary: Buffer.from(dictionary) }),
+    }).subarray(0, -4);
+  const sent = (payload: Buffer) => frame(opcode.text, payload, { rsv: 4 });
+  const [first, huge, last] = ['croak '.repeat(9), 'y'.repeat(17 * 1024 * 1024), 'quack '.repeat(9)];
+  const contents = (...extensions: string[]) => {
+    const field = `Sec-WebSocket-Extensions: ${['permessage-deflate', ...extensions].join('; ')}`;
+    const found = events([
+      ['client', request(field)],
+      ['server', response(field)],
+      ['client', sent(compress(first))],
+      ['client', sent(compress(huge))],
+      // With context takeover, it refers to the end of what was too long.
+      ['client', sent(compress(last, extensions.length === 0 ? `quack ${'y'.repeat(10)}` : ''))],
+    ]);
+    return found.slice(2).map(event => event.kind === 'frame' && event.content?.bytes.toString());
+  };
+  assert.deepEqual(contents(), [first, undefined, undefined]);
+  assert.deepEqual(contents('client_no_context_takeover'), [first, undefined, last]);
+});
+
 test('whatever bytes arrive, they are decoded without an error, and none is decoded twice', () => {
   const random = newRandom(13);
   for (let run = 0; run < 300; run++) {
