@@ -30,7 +30,7 @@ export const explainOptions = {
 
 const usage = 'usage: pollywog explain HEX|FILE|- [--role client|server] [--deflate] [--json]';
 
-/** Larger input would take seconds, and nobody would read the explanation. */
+/** Larger input would take seconds, and its explanation would be too long to read. */
 const maxInput = 64 * 1024 * 1024;
 
 /**
@@ -66,7 +66,7 @@ function readInput(words: readonly string[]): Buffer {
     const bytes = readHex(words.join(' '));
     if (bytes !== undefined) return bytes;
     throw new UsageError(
-      `${words.length === 1 ? `there is no file ${word}, and it` : 'this'} is no hexadecimal number such as 8105; ${usage}`,
+      `${words.length === 1 ? `there is no file ${word}, and it` : 'this'} is not hexadecimal, such as 8105; ${usage}`,
     );
   }
   let bytes: Buffer;

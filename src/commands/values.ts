@@ -116,7 +116,7 @@ export const wordList: Kind<readonly string[]> = {
   show: words => words.join(' '),
 };
 
-/** `id` of `fault`: one connection, all of them; or `off`, which turns all faults off. */
+/** `id` of `fault`: one connection or all; or `off`, which turns all faults off. */
 export const faultTarget: Kind<Target | 'all' | 'off'> = {
   placeholder: 'ID|@NICK|all',
   expected: `${target.expected}, all, or off`,
@@ -124,7 +124,7 @@ export const faultTarget: Kind<Target | 'all' | 'off'> = {
   show: value => (typeof value === 'string' ? value : target.show(value)),
 };
 
-/** Faults as words; or as one text, which a form makes a list of one. No single fault has a blank in it. */
+/** Faults as words; or as one text, which forms send and which is split at blanks. */
 export const faultWords: Kind<readonly string[]> = {
   placeholder: 'FAULT...',
   expected: 'faults such as stall, close=1011 or delay=200ms, or off',

@@ -50,7 +50,7 @@ const usualParameters: DeflateParameters = {
   clientMaxWindowBits: 15,
 };
 
-/** @returns the explanations, in the order in which what they explain was complete */
+/** @returns the explanations, in the order in which the frames and handshakes were complete */
 export function explain(chunks: readonly SentBytes[], { isCompressed }: ExplainSettings): Explanation[] {
   const newSide = (sender: Role): Side => ({
     ...{ sender, bytes: Buffer.alloc(0), at: 0, pieces: [], length: 0, needed: 0, frames: undefined },
@@ -60,7 +60,7 @@ export function explain(chunks: readonly SentBytes[], { isCompressed }: ExplainS
   let request: UpgradeRequest | undefined;
   let parameters = isCompressed ? usualParameters : undefined;
 
-  /** Explains what is complete or, at the end, everything. @returns whether it went on */
+  /** Explains the next frame or handshake if it is complete or the input has ended. @returns whether there was one */
   function step(side: Side, isLast: boolean): boolean {
     const { sender, bytes, at } = side;
     if (at >= bytes.length) return false;
@@ -126,7 +126,7 @@ function joinPieces(side: Side): void {
   if (side.pieces.length > 0) side.bytes = Buffer.concat([side.bytes, ...side.pieces.splice(0)]);
 }
 
-/** What a server's answer agreed to; undefined for no compression, and for an answer that a client refuses. */
+/** The compression to which a server's answer agrees; undefined without any, and for an answer that a client refuses. */
 function agreedParameters(handshake: HandshakeExplanation): DeflateParameters | undefined {
   const extensions = extensionsOf(handshake);
   if (extensions === undefined || handshake.breaches.length > 0) return undefined;

@@ -21,7 +21,7 @@ export interface FrameStream {
   readonly sender: Role;
   /** Set if permessage-deflate was negotiated. */
   readonly inflater: DeflateContext | undefined;
-  /** The message whose last frame has not come. */
+  /** The message whose last frame has not arrived. */
   message: UnfinishedMessage | undefined;
   /** Why nothing more is read. */
   ending: string | undefined;
@@ -41,7 +41,7 @@ export function newFrameStream(sender: Role, inflater: DeflateContext | undefine
   return { sender, inflater, message: undefined, ending: undefined };
 }
 
-/** What a message may become when it is inflated, bytes. */
+/** The largest inflated message, bytes. */
 const maxInflated = 64 * 1024 * 1024;
 
 const base = (section: string) => `RFC 6455 §${section}`;
@@ -53,7 +53,7 @@ const opcodes: ReadonlyMap<number, readonly [name: string, meaning: string]> = n
   [Opcode.Binary, ['binary', 'starts a binary message']],
   [Opcode.Close, ['close', 'starts or answers the closing handshake']],
   [Opcode.Ping, ['ping', 'asks for a pong with the same payload']],
-  [Opcode.Pong, ['pong', 'answers a ping, or is a heartbeat that nobody asked for']],
+  [Opcode.Pong, ['pong', 'answers a ping, or is an unsolicited heartbeat']],
 ]);
 
 /** One frame while it is explained. */
@@ -128,7 +128,7 @@ function breakRule(reading: Reading, rule: string, section: string, at: number, 
 }
 
 function responseTo(code: number): string {
-  return `The receiver must fail the connection (RFC 6455 §7.1.7): it may send a close frame with the code ${code} (${codes.get(code)?.[0]}), reads nothing more, and closes the TCP connection.`;
+  return `The receiver must fail the connection (RFC 6455 §7.1.7): it may send a close frame with the code ${code} (${codes.get(code)}), reads nothing more, and closes the TCP connection.`;
 }
 
 function addBits(
@@ -314,7 +314,7 @@ function quote(bytes: Buffer): string {
   return text.length <= 60 ? printableJson(text) : `${printableJson(text.slice(0, 60))} …`;
 }
 
-/** Checks what the payload says. @returns the content of a control frame, or of the message that the frame completes */
+/** Checks the payload by its opcode. @returns the content of a control frame, or of the message that the frame completes */
 function checkContent(
   reading: Reading,
   payload: Buffer,
@@ -395,28 +395,28 @@ function shownBytes(bytes: Buffer): string {
   return bytes.length === 0 ? 'empty' : hex(bytes);
 }
 
-/** Close codes: name, and whether a peer may send them (RFC 6455 §7.4.1). */
-const codes: ReadonlyMap<number, readonly [string]> = new Map([
-  [1000, ['normal closure']],
-  [1001, ['going away']],
-  [1002, ['protocol error']],
-  [1003, ['unsupported data']],
-  [1004, ['reserved']],
-  [1005, ['no status received: never on the wire']],
-  [1006, ['abnormal closure: never on the wire']],
-  [1007, ['invalid payload data']],
-  [1008, ['policy violation']],
-  [1009, ['message too big']],
-  [1010, ['mandatory extension']],
-  [1011, ['internal error']],
-  [1012, ['service restart']],
-  [1013, ['try again later']],
-  [1014, ['bad gateway']],
-  [1015, ['TLS handshake failed: never on the wire']],
+/** The names of close codes (RFC 6455 §7.4.1). */
+const codes: ReadonlyMap<number, string> = new Map([
+  [1000, 'normal closure'],
+  [1001, 'going away'],
+  [1002, 'protocol error'],
+  [1003, 'unsupported data'],
+  [1004, 'reserved'],
+  [1005, 'no status received: never on the wire'],
+  [1006, 'abnormal closure: never on the wire'],
+  [1007, 'invalid payload data'],
+  [1008, 'policy violation'],
+  [1009, 'message too big'],
+  [1010, 'mandatory extension'],
+  [1011, 'internal error'],
+  [1012, 'service restart'],
+  [1013, 'try again later'],
+  [1014, 'bad gateway'],
+  [1015, 'TLS handshake failed: never on the wire'],
 ]);
 
 function meaningOfCode(code: number): string {
-  const known = codes.get(code)?.[0];
+  const known = codes.get(code);
   if (known !== undefined) return known;
   if (code < 1000) return 'not used';
   if (code < 3000) return 'reserved for the protocol and its extensions';

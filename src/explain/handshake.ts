@@ -7,7 +7,7 @@ import { parseExtensions } from '../protocol/websocket/extensions.ts';
 import type { Role } from '../protocol/websocket/frame.ts';
 import type { Breach, HandshakeExplanation, LineExplanation } from './records.ts';
 
-/** What the request said, for the answer. */
+/** The fields of a request against which the answer is checked. */
 export interface UpgradeRequest {
   readonly key: string | undefined;
   readonly subprotocols: readonly string[];
@@ -24,7 +24,7 @@ interface HeaderField {
   readonly at: number;
 }
 
-/** What one field of the head means, and the rule that its value breaks. */
+/** The meaning of one field of the head, and the rule for its value. */
 interface FieldRule {
   readonly section: string;
   meaning(value: string): string;
@@ -272,7 +272,7 @@ function explainField(
   },
 ): LineExplanation {
   const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
-  if (rule === undefined) return { line, at, meaning: 'no part of the handshake', section: '' };
+  if (rule === undefined) return { line, at, meaning: 'does not belong to the handshake', section: '' };
   const fault = isRefusal ? undefined : rule.fault?.(value, request);
   if (fault !== undefined) breach(fault, rule.section, at);
   return { line, at, meaning: rule.meaning(value), section: rule.section };
@@ -294,7 +294,7 @@ function acceptSteps(key: string): string[] {
   ];
 }
 
-/** What the answer is compared with. */
+/** The fields of a request, for its answer. */
 export function requestOf(bytes: Buffer, { at, size }: HandshakeExplanation): UpgradeRequest {
   return readRequest(readLines(bytes.toString('latin1', at, at + size), at).slice(1));
 }

@@ -1,4 +1,4 @@
-/** What `explain` says about bytes: fields with their values and meanings, and the rule that the bytes break. */
+/** The output of `explain`: fields with their values and meanings, and the rules that the bytes break. */
 import type { Role } from '../protocol/websocket/frame.ts';
 
 /** A field of a frame: some bits of the header, or some bytes. */
@@ -24,7 +24,7 @@ export interface Field {
 export interface Breach {
   readonly rule: string;
   readonly section: string;
-  /** The index of the byte at which no later byte can mend it. */
+  /** The index of the byte that makes the breach certain. */
   readonly at: number;
   /** What the receiver must do. */
   readonly response: string;
@@ -52,7 +52,7 @@ export interface LineExplanation {
   readonly line: string;
   readonly at: number;
   readonly meaning: string;
-  /** Empty for a line that is no part of the handshake. */
+  /** Empty for a line that does not belong to the handshake. */
   readonly section: string;
 }
 

@@ -254,7 +254,7 @@ function configurationOf(
   return withValues({ action, listeners, configFile: undefined }, values, new Set());
 }
 
-/** Where a server that tests clients listens, unless it is told: not on the network, and on the port that their drivers know. */
+/** Where a server that tests clients listens by default: not on the network, and on the port that Autobahn's drivers use. */
 const conformanceHost = '127.0.0.1';
 const conformancePort = 9001;
 
@@ -315,7 +315,7 @@ export interface Reloadable {
 /**
  * Checks a configuration file, or without one, everything that the server would read.
  * @param handlers names for `default-handler`
- * @param checkWords checks what the options cannot know, such as the names of faults; throws UsageError
+ * @param checkWords checks values that only other parts of the server know, such as the names of faults; throws UsageError
  * @returns a sentence that says so, if all is valid
  * @throws UsageError
  */

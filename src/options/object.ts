@@ -38,7 +38,7 @@ export function readOptionObject(
       throw new UsageError(`the option ${name} is for the program pollywog only; remove it`);
   const options: Map<OptionName, RawValue> = readNamedOptions(given, known, 'see pollywog --help');
   const defaults = new Map(sourceOf(quietDefaults));
-  // A port of its own beside `listen` must be asked for.
+  // Besides `listen`, a port must be given to be used.
   if (options.has('listen') && !options.has('port') && !options.has('host')) {
     defaults.delete('port');
     defaults.delete('host');

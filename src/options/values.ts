@@ -276,7 +276,7 @@ export const program: Kind<ProgramEntry> = {
   show: ({ name, format, command }) => `${name}:${format}=${command}`,
 };
 
-/** Faults of a handler's connections. What the words mean is checked when all handlers are known (handlers/faults/). */
+/** Faults of a handler's connections. handlers/faults/ checks their words when all handlers are loaded. */
 export interface FaultEntry {
   readonly handler: string;
   readonly words: readonly string[];
@@ -339,7 +339,7 @@ export const optionalCookie: Kind<string> = {
   show: name => (name === '' ? 'none' : name),
 };
 
-/** How much faster than it was recorded a session is replayed; Infinity: as fast as the server answers. */
+/** The speed of a replay, as a multiple of the recorded one; Infinity: as fast as the server answers. */
 export const speed: Kind<number> = {
   placeholder: 'SPEED',
   expected: 'max, or a number such as 1 (as recorded) or 10',

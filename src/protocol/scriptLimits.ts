@@ -27,12 +27,12 @@ export const maxScriptVariable = 64 * KiB;
 /** Variables of a script. */
 export const maxScriptVariables = 100;
 
-/** How long a script waits for a frame, unless it says otherwise. Playwright waits 5 s for what a test expects, Cypress 4 s. */
+/** How long a script waits for a frame, unless a line `timeout` changes it. Playwright waits 5 s for what a test expects, Cypress 4 s. */
 export const scriptTimeout = 10_000;
 
-/** Lines of one script that are played before other connections have their turn. */
+/** Lines that one script plays before other connections are served. */
 export const scriptActionsPerTurn = 100;
 
-/** Frames that have arrived before the script came to them, and their bytes. After that TCP makes the peer wait. */
+/** Received frames that no line has awaited yet, and their bytes. Beyond these the server stops reading. */
 export const maxScriptBacklog = 100;
 export const maxScriptBacklogBytes = 1 * MiB;

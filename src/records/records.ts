@@ -273,7 +273,7 @@ export interface ReadyEvents {
   spilled: number;
   /** Turns that began in this poll because the input arena was full. */
   earlyTurns: number;
-  /** All sessions are recorded: a turn reads one connection, or handles the end of one, so that a replay can repeat it. */
+  /** All sessions are recorded: a turn reads one connection or handles one end, so that a replay can repeat the order. */
   isSerial: boolean;
   /** With `isSerial`: this turn has read a connection. */
   hasRead: boolean;
@@ -316,7 +316,7 @@ export interface ReadClasses {
   readonly costly: Connection[];
   /** They used up their budget of the last turn. */
   readonly throttled: Connection[];
-  /** With `ready.isSerial`: those for which the next turns are. */
+  /** With `ready.isSerial`: connections that the next turns read. */
   readonly later: Connection[];
 }
 
@@ -484,7 +484,7 @@ export interface Handler {
   readonly name: string;
   /** Further subprotocols, on its path. If they depend on the request, its path wins over all subprotocols. */
   readonly subprotocols?: readonly string[] | ((request: Head) => readonly string[]);
-  /** It only refuses its path, with a reason: no list has it, and no subprotocol chooses it. */
+  /** It only refuses its path, with a reason: lists leave it out, and no subprotocol chooses it. */
   isOff?(configuration: Configuration): boolean;
   /** Checks a handshake before it is accepted. @throws ProtocolError, whose code is the HTTP status of the refusal */
   admit?(connection: Connection, request: Head): void;

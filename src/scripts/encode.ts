@@ -28,7 +28,7 @@ export function encodeFrame(
   });
 }
 
-/** Whether the frame may be read as one of a server: the header says what follows, and nothing is masked. */
+/** Whether a reader of server frames can read the frame: its header is true, and it is not masked. */
 export function isUsualForm({ rsv, key, lengthBytes, announcedLength }: WrittenForm): boolean {
   const isMasked = key !== undefined && key !== null;
   return rsv === undefined && !isMasked && lengthBytes === undefined && announcedLength === undefined;

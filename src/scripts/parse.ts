@@ -35,7 +35,7 @@ const opcodes: ReadonlyMap<string, number> = new Map([
 const frameKinds = [...opcodes.keys(), 'any', 'opcode', 'hex', 'end', 'drop'];
 const statements = ['wait', 'repeat', 'end', 'set', 'timeout', 'subprotocol', 'strict'];
 
-/** What the parser knows of the lines before. */
+/** The state of the parser. */
 interface Reading {
   /** The open blocks, outermost first. */
   readonly blocks: { readonly steps: ScriptStep[]; readonly head: Omit<RepeatBlock, 'steps'> | undefined }[];
@@ -145,7 +145,8 @@ function readTime(words: readonly string[]): number {
 function readToken({ subprotocol }: Reading, words: readonly string[]): string {
   const [, token = ''] = words;
   expectWords(words, 2, 'subprotocol NAME');
-  if (!isToken(token)) throw new UsageError(`${quoted(token)} is no subprotocol; write a token such as chat`);
+  if (!isToken(token))
+    throw new UsageError(`${quoted(token)} is not a valid subprotocol; write a token such as chat`);
   if (subprotocol !== undefined) throw new UsageError('a script has one subprotocol; remove a line');
   return token;
 }
@@ -191,7 +192,7 @@ function beginRepeat(reading: Reading, words: readonly string[], line: number, s
 function endRepeat(reading: Reading): void {
   const { steps, head } = reading.blocks.at(-1)!;
   if (head === undefined) throw new UsageError('there is no repeat to end; remove the line');
-  // The player would go round and round within one call.
+  // Otherwise the player would loop for ever within one call.
   if (!steps.some(takesTime)) throw new UsageError('a repeat needs a frame or a wait; add one');
   reading.blocks.pop();
   reading.blocks.at(-1)!.steps.push({ ...head, steps });
@@ -235,19 +236,19 @@ function readFrame(reading: Reading, direction: Direction, source: string, line:
   return step;
 }
 
-/** A line of the trace without what the frame shows itself: `text, 5 bytes, more follows: "hello"` is `text more "hello"`. */
+/** Turns a line of the trace into one of a script: `text, 5 bytes, more follows: "hello"` is `text more "hello"`. */
 function fromTrace(source: string): string {
   const [, kind, details = '', payload = ''] =
     /^([a-z]+(?: \d+)?), \d+ bytes?((?:, compressed|, more follows)*)(?::? (.*))?$/.exec(source) ?? [];
   if (kind === undefined) {
     if (/^\d+ bytes?(?:$|:)/.test(source))
-      throw new UsageError('the handshake is no part of a script; remove the line');
+      throw new UsageError('a script does not contain the handshake; remove the line');
     return source;
   }
   if (payload.endsWith('…'))
-    throw new UsageError('the trace shows the beginning of a long payload only; write the rest, or any');
+    throw new UsageError('the trace shows only the beginning of a long payload; write the rest, or any');
   if (details.includes('compressed'))
-    throw new UsageError('the trace shows the bytes of a compressed payload; write what they mean');
+    throw new UsageError('the trace shows a compressed payload; write the inflated one');
   return `${kind} ${payload}${details.includes('more follows') ? ' more' : ''}`;
 }
 
@@ -407,5 +408,5 @@ function checkCaptures({ payload }: FrameLine): void {
   const isUsed = payload.some(
     part => !Buffer.isBuffer(part) && 'variable' in part && names.includes(part.variable),
   );
-  if (isUsed) throw new UsageError('a line cannot use what it captures itself; use it in the next line');
+  if (isUsed) throw new UsageError('a line cannot use a variable that it captures; use it in the next line');
 }

@@ -1,10 +1,10 @@
-/** Payloads of a script: filled in before they are sent, and compared with what arrived. */
+/** Payloads of a script: filled in before they are sent, and compared with received ones. */
 import { maxScriptVariable } from '../protocol/scriptLimits.ts';
 import type { PayloadPart, PayloadPattern } from './script.ts';
 
 export type ScriptVariables = Map<string, Buffer>;
 
-/** The value of a variable that has none yet: a line before it was skipped. */
+/** The value of an unset variable: the line that sets it was skipped. */
 const noBytes = Buffer.alloc(0);
 
 export const anyPayload: PayloadPattern = [{ capture: '' }];

@@ -7,8 +7,8 @@ import type { ScriptSide } from './player.ts';
 import type { BytesLine, Direction, EndLine, FrameLine, Script, ScriptStep } from './script.ts';
 
 /**
- * @throws UsageError for a line that this side cannot play: it would send something that is not written out, await something
- *   that it cannot see, or go on after it has left
+ * @throws UsageError for a line that this side cannot play: it sends a payload with gaps, awaits something invisible, or follows
+ *   the end of the connection
  */
 export function checkPlayable({ name, steps }: Script, side: ScriptSide): void {
   checkSteps(name, steps, side === 'server' ? '>' : '<', true);
@@ -39,7 +39,7 @@ function faultOfSent(step: FrameLine | BytesLine | EndLine, isLast: boolean): st
   if (step.kind === 'end' || step.kind === 'drop')
     return isLast ? undefined : 'the connection ends here; make it the last line';
   const isOpen = step.kind === 'frame' && (step.opcode === undefined || step.payload.some(isCapture));
-  return isOpen ? 'what is sent must be written out; write it without any, and without {{NAME?}}' : undefined;
+  return isOpen ? 'a sent frame must be complete; write it without any and {{NAME?}}' : undefined;
 }
 
 function faultOfAwaited(
@@ -48,13 +48,11 @@ function faultOfAwaited(
 ): string | undefined {
   const isContinuation = step.kind === 'frame' && step.opcode === Opcode.Continuation;
   if (isContinuation && unfinished === undefined)
-    return 'no message is unfinished here; write text or binary';
+    return 'there is no message to continue; write text or binary';
   if (!isContinuation && isDataFrame(step) && unfinished !== undefined)
     return `the message of line ${unfinished.line} is unfinished; write continuation`;
   if (step.kind === 'frame' && !step.isFinal && !isDataFrame(step))
     return 'a control frame has no fragments; remove more';
   const isVisible = step.kind === 'frame' ? isUsualForm(step.form) : step.kind !== 'bytes';
-  return isVisible
-    ? undefined
-    : 'only frames that keep the rules can be awaited; write what they mean, without options';
+  return isVisible ? undefined : 'only valid frames can be awaited; write the frame without options';
 }

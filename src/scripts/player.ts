@@ -1,9 +1,9 @@
 /**
- * Plays one side of a script, without I/O and without a clock: the owner of the connection passes what arrived (`playReceived`) and
- * the time, and asks again and again what to do next (`nextAction`).
+ * Plays one side of a script, without I/O and without a clock: the owner of the connection passes received frames (`playReceived`) and
+ * the time, and asks for one action after the other (`nextAction`).
  *
- * What arrives waits until the script comes to a line that awaits something, so a frame may arrive before the player has sent
- * the lines above. A message is compared as a whole, however the peer has divided it into frames (RFC 6455 §5.4: fragments
+ * Received frames wait until a line of the script awaits them, so a frame may arrive before the player has sent the lines
+ * above. A message is compared as a whole, however the peer has divided it into frames (RFC 6455 §5.4: fragments
  * have no meaning). Pings and pongs that no line of the script awaits are answered and ignored.
  */
 import { duration } from '../options/values.ts';
@@ -25,7 +25,7 @@ import type {
 
 export type ScriptSide = 'server' | 'client';
 
-/** What happened differently from the script. */
+/** The first difference from the script. */
 export interface ScriptDifference {
   /** The line of the script. */
   readonly line: number;
@@ -46,12 +46,12 @@ export type PlayerAction =
       readonly isFramed: boolean;
       /** The payload of a close frame. */
       readonly close: Buffer | undefined;
-      /** The line that says so; empty for the answer to a ping. */
+      /** The line of the script; empty for the answer to a ping. */
       readonly source: string;
     }
   /** Ask again at this time, or after `playReceived`. */
   | { readonly kind: 'wait'; readonly until: number }
-  /** End our direction (FIN) after what was sent, or end the connection at once. */
+  /** End our direction (FIN) after all output, or end the connection at once. */
   | { readonly kind: 'end' | 'drop' }
   | { readonly kind: 'over'; readonly outcome: ScriptOutcome };
 
@@ -75,7 +75,7 @@ export interface Player {
   readonly variables: ScriptVariables;
   /** Innermost last. */
   readonly levels: Level[];
-  /** What has arrived, and no line has awaited yet. */
+  /** Received, but not yet awaited by a line. */
   readonly backlog: Received[];
   /** Bytes of payload in `backlog`. */
   backlogBytes: number;
@@ -126,7 +126,7 @@ function hasFrame(steps: readonly ScriptStep[], direction: Direction, opcode: nu
   );
 }
 
-/** Passes what has arrived. The player owns its bytes from now on. Ask for the next action afterwards. */
+/** Gives the player a received frame or end, and its bytes. Ask for the next action afterwards. */
 export function playReceived(player: Player, received: Received): void {
   const { backlog } = player;
   if (received.kind === 'ping' && player.answersPings) {
@@ -141,26 +141,26 @@ export function playReceived(player: Player, received: Received): void {
     return;
   }
   if (received.kind === 'pong' && player.ignoresPongs) return;
-  // No line will come that awaits it.
+  // No later line awaits it.
   if (!endsSession(received) && !willAwait(player)) return;
   backlog.push(received);
   player.backlogBytes += received.bytes.length;
   if (endsSession(received) && player.outcome === undefined) noteLeaving(player, received);
 }
 
-/** Whether no more should be received for now. */
+/** Whether the owner should stop reading for now. */
 export function isBacklogFull({ backlog, backlogBytes, replies }: Player): boolean {
   return backlog.length + replies.length >= maxScriptBacklog || backlogBytes >= maxScriptBacklogBytes;
 }
 
-/** Bytes that peers have made the player keep. */
+/** Bytes of received data that the player keeps. */
 export function heldByPlayer({ backlogBytes, variables }: Player): number {
   let held = backlogBytes;
   for (const value of variables.values()) held += value.length;
   return held;
 }
 
-/** Forgets what has arrived: the script is over, or memory is short. */
+/** Forgets all received data: the script is over, or memory is short. */
 export function clearPlayer(player: Player): void {
   player.backlog.length = 0;
   player.backlogBytes = 0;
@@ -168,11 +168,11 @@ export function clearPlayer(player: Player): void {
   player.variables.clear();
 }
 
-/** The time of the action `wait`, if nothing ends it but `playReceived`. */
+/** The time of a `wait` that only `playReceived` ends. */
 const never = Number.POSITIVE_INFINITY;
 
 /**
- * What to do next. Call it again after each action except `wait`, until it returns `over`.
+ * Takes the next action from the script. Call it again after each action except `wait`, until it returns `over`.
  * @param now milliseconds of a clock that does not go back
  */
 export function nextAction(player: Player, now: number): PlayerAction {
@@ -266,7 +266,7 @@ function awaitStep(
   now: number,
 ): PlayerAction | undefined {
   if (step.kind === 'frame' && !step.isFinal) {
-    // Its line is compared with the rest of the message.
+    // It is compared together with the rest of the message.
     player.fragmentOpcode ??= step.opcode;
     player.fragments = [...player.fragments, ...step.payload];
     advance(player);
@@ -310,13 +310,13 @@ function waitFor(player: Player, step: ScriptStep, now: number): PlayerAction | 
   return undefined;
 }
 
-/** Whether the awaited line is the first one of an endless repeat, so it need not come. */
+/** Whether the awaited line is the first one of an endless repeat, and so is optional. */
 function isRepeatable({ levels }: Player): boolean {
   const { repeat, at } = levels.at(-1)!;
   return repeat?.rounds === Number.POSITIVE_INFINITY && at === 0;
 }
 
-/** Leaves an endless repeat: its first line does not match what arrived, or the peer leaves. @returns false if there is none */
+/** Leaves an endless repeat: its first line does not match, or the peer leaves. @returns false outside an endless repeat */
 function leaveRepeat(player: Player, received: Received): boolean {
   const { levels } = player;
   const endless = isRepeatable(player)
@@ -334,7 +334,7 @@ function leaveLevel(player: Player, index: number): void {
   player.until = undefined;
 }
 
-/** The peer closes or is gone while no line awaits it: endless repeats in which none will are left. */
+/** The peer closes or is gone, and no line awaits that: leaves the endless repeats in which no line ever will. */
 function noteLeaving(player: Player, received: Received): void {
   const { levels } = player;
   for (let i = levels.length - 1; i > 0; i--) {
@@ -348,7 +348,7 @@ function noteLeaving(player: Player, received: Received): void {
   differ(player, step, 'a client that stays until the script ends', showReceived(received));
 }
 
-/** Whether a line that awaits something may still come. */
+/** Whether this line or a later one awaits something. */
 function willAwait(player: Player): boolean {
   return player.levels.some(({ steps, repeat, at, round }) =>
     awaitsAny(player, repeat !== undefined && round < repeat.rounds ? steps : steps.slice(at)),
@@ -369,7 +369,7 @@ function differ(player: Player, { line }: ScriptStep, expected: string, seen: st
 /**
  * The connection is lost, or something else closes it.
  * @param why as in `ScriptDifference.seen`
- * @returns equal if nothing is left of the script but to await the end
+ * @returns equal if the script has been played to its end
  */
 export function cutOff(player: Player, now: number, why: string): ScriptOutcome {
   const { backlog } = player;

@@ -1,4 +1,4 @@
-/** What a player compares with its script: messages, control frames, and the end. */
+/** The events that a player compares with its script: messages, control frames, and the end. */
 import { printableJson } from '../log/printable.ts';
 import { Opcode } from '../protocol/codes.ts';
 

@@ -30,10 +30,10 @@ export type Direction = '<' | '>';
 /** A part of a payload: bytes, the value of a variable, or any bytes, which a variable keeps if it has a name. */
 export type PayloadPart = Buffer | { readonly variable: string } | { readonly capture: string };
 
-/** What a payload must be, or is. */
+/** The payload that is sent or awaited. */
 export type PayloadPattern = readonly PayloadPart[];
 
-/** How a frame is written, if not in the usual way. */
+/** The parts of a frame's header that differ from the usual form. */
 export interface WrittenForm {
   /** RSV1 to RSV3, 0 to 7. */
   readonly rsv?: number;

@@ -41,7 +41,7 @@ class ConnectionView implements ServerConnection {
   readonly id: number;
   readonly #control: Control;
   readonly #seen: SeenFrames;
-  /** What a call causes is logged as the server's own. */
+  /** A call's log events belong to this server. */
   readonly #source: LogSource;
   readonly #connection: Connection;
 

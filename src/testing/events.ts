@@ -1,4 +1,4 @@
-/** The last events of a server in a test's process: kept for `waitFor`, and read one after the other. */
+/** The last events of a server in a test's process: `waitFor` searches them, and loops read them. */
 
 import { type LogEvent, type LogSource, observeLog } from '../log/log.ts';
 import { printableJson } from '../log/printable.ts';
@@ -46,7 +46,7 @@ export function forgetEvents(ring: EventRing): void {
 
 /** All events from the first that is kept, until the server closes. Each loop has a position of its own. */
 export async function* readEvents(ring: EventRing): AsyncGenerator<ServerEvent, void> {
-  // What `forgetEvents` drops is not lost: only what the ring has no room for.
+  // Events count as lost if the ring was full, but not if `forgetEvents` dropped them.
   let { first: forgotten } = ring;
   let at = forgotten;
   for (;;) {

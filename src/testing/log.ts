@@ -5,8 +5,8 @@ import { openLog, watchLog } from '../log/log.ts';
 import type { Server } from '../records/records.ts';
 
 /**
- * Writes the log of the server whose source runs now, as its options say. `logLevel` and `logFormat` may change, the place not.
- * @returns ends it
+ * Writes the log of the current server, as its options say. A reload may change `logLevel` and `logFormat`, but not the file.
+ * @returns a function that ends the log
  * @throws Error if the file cannot be opened
  */
 export function openServerLog({ configuration, reloadables }: Server): () => void {

@@ -15,7 +15,7 @@ import { CloseCode } from '../protocol/codes.ts';
 import type { Connection, Server } from '../records/records.ts';
 
 /**
- * Closes all connections (1001), without waiting for the clients' answers, and forgets what they left behind. Ids are free again;
+ * Closes all connections (1001), without waiting for the clients' answers, and forgets all that they have changed. Ids are free again;
  * the listeners stay.
  * @param readAgain the options as they were given
  * @throws Error if the server closes, the state of a handler cannot be made, or kept messages on disk cannot be forgotten

@@ -133,7 +133,7 @@ export function newHttpWire(
     const { origins, compress } = server.configuration;
     const pathHandler = server.handlers.get(firstSegment(head.path));
     const further = pathHandler?.subprotocols;
-    // Such a handler plays a session of any subprotocol, also of one that another handler speaks.
+    // Scripts and replays may have any subprotocol, even that of another handler.
     const own = typeof further === 'function' ? further(head) : undefined;
     const subprotocols = {
       has: (one: string) =>

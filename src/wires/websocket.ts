@@ -126,6 +126,6 @@ function probe(connection: Connection): void {
 /** The peer does not answer: drops the connection without a close frame. */
 function giveUp(connection: Connection, why: string): void {
   websocket.onEnd(connection, why);
-  // RFC 6455 §7.1.1, §7.1.7 [7.1.1-2, 7.1.7-5]: the peer hardly reads a close frame.
+  // RFC 6455 §7.1.1, §7.1.7 [7.1.1-2, 7.1.7-5]: this peer would hardly read a close frame.
   dropConnection(connection);
 }

@@ -101,7 +101,7 @@ describe('pollywog explain', () => {
     const refused: readonly (readonly [words: string[], why: RegExp])[] = [
       [[], /^pollywog: usage: pollywog explain HEX\|FILE\|-/],
       [['810'], /3 hexadecimal digits do not make whole bytes/],
-      [['hello'], /there is no file hello, and it is no hexadecimal number/],
+      [['hello'], /there is no file hello, and it is not hexadecimal, such as 8105/],
       [['-'], /stdin is empty; nothing to explain/],
       [[hello, '--role', 'proxy'], /--role must be client or server/],
       [[hello, '--as', 'text'], /--as is not an option of explain/],

@@ -67,7 +67,7 @@ const cases: Readonly<
   'a field of HTTP': [
     request({ 'User-Agent': 'x' }),
     undefined,
-    { says: { 'User-Agent': /^no part of the handshake$/ } },
+    { says: { 'User-Agent': /^does not belong to the handshake$/ } },
   ],
   'Connection with several words': [request({ Connection: 'keep-alive, Upgrade' }), undefined, {}],
   'an offer of compression': [

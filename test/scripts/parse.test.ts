@@ -105,17 +105,20 @@ test('a mistake is reported with its line and what to write instead', () => {
   refuses('> text x 3', 'line 1: x N repeats the bytes or the string before it, without variables');
   refuses(
     '< text, 99 bytes: "abc" …',
-    'line 1: the trace shows the beginning of a long payload only; write the rest, or any',
+    'line 1: the trace shows only the beginning of a long payload; write the rest, or any',
   );
   refuses(
     '< text, 9 bytes, compressed: 00',
-    'line 1: the trace shows the bytes of a compressed payload; write what they mean',
+    'line 1: the trace shows a compressed payload; write the inflated one',
   );
-  refuses('> 231 bytes: "HTTP/1.1 101" …', 'line 1: the handshake is no part of a script; remove the line');
+  refuses(
+    '> 231 bytes: "HTTP/1.1 101" …',
+    'line 1: a script does not contain the handshake; remove the line',
+  );
   refuses('repeat 0', 'line 1: repeat takes a number from 1 to 1000000, not "0"');
   refuses('repeat 2 with n', 'line 1: write: repeat, repeat N or repeat N as NAME');
   refuses('> ping\nrepeat 2\n> ping', 'line 2: the repeat has no end; add a line "end"');
-  refuses('subprotocol a,b', 'line 1: "a,b" is no subprotocol; write a token such as chat');
+  refuses('subprotocol a,b', 'line 1: "a,b" is not a valid subprotocol; write a token such as chat');
   refuses('subprotocol a\nsubprotocol b', 'line 2: a script has one subprotocol; remove a line');
   refuses('end', 'line 1: there is no repeat to end; remove the line');
   refuses('repeat 2\nset a "b"\nend', 'line 3: a repeat needs a frame or a wait; add one');
@@ -136,7 +139,7 @@ test('a variable must have a value before a line uses it', () => {
   );
   refuses(
     'set a "b"\n< text "{{a?}}-{{a}}"',
-    'line 2: a line cannot use what it captures itself; use it in the next line',
+    'line 2: a line cannot use a variable that it captures; use it in the next line',
   );
 });
 

@@ -254,7 +254,7 @@ describe('the player', () => {
       'repeat\n< text more "a"\nend\n< continuation',
       'line 2: the rest of the message is missing; add a line with continuation',
     );
-    refuses('< continuation "a"', 'line 1: no message is unfinished here; write text or binary');
+    refuses('< continuation "a"', 'line 1: there is no message to continue; write text or binary');
     refuses('< text more "a"\n< text "b"', 'line 2: the message of line 1 is unfinished; write continuation');
     refuses('< ping more', 'line 1: a control frame has no fragments; remove more');
     assert.doesNotThrow(() => play('< text more "a"\n< ping\n> text "b"\n< continuation'));
@@ -263,14 +263,14 @@ describe('the player', () => {
 
   test('cannot send what is not written out', () => {
     for (const line of ['any', 'text any', 'text "{{a?}}"', 'close 1000 any']) {
-      assert.throws(() => play(`> ${line}`), /^UsageError: s: line 1: what is sent must be written out/);
+      assert.throws(() => play(`> ${line}`), /^UsageError: s: line 1: a sent frame must be complete/);
       assert.doesNotThrow(() => play(`> ${line}`, 'client'));
     }
   });
 
   test('cannot await bytes that no reader of frames shows', () => {
     for (const line of ['hex 8100', 'text rsv=4 "a"', 'text key=00000000 "a"'])
-      assert.throws(() => play(`< ${line}`), /line 1: only frames that keep the rules can be awaited/);
+      assert.throws(() => play(`< ${line}`), /line 1: only valid frames can be awaited/);
     assert.doesNotThrow(() => play('< hex 8100', 'client'));
   });
 });

@@ -13,7 +13,7 @@ export type GivenScripts = Readonly<Record<string, string>>;
 
 /**
  * @param given scripts besides those of `--script`
- * @returns none without any script
+ * @returns no handler if there are no scripts
  * @throws UsageError for a mistake in a script
  */
 export function newScriptHandlers(server: Server, given: GivenScripts = {}): readonly Handler[] {

@@ -1,6 +1,6 @@
 /**
- * Plays a script on a connection. While it is played, this wire reads the WebSocket, so that no frame is answered but by the
- * script. Afterwards the usual wire is back, and closes the connection in the usual way.
+ * Plays a script on a connection. Meanwhile this wire reads the WebSocket, so that only the script answers frames. Afterwards
+ * the usual wire returns, and closes the connection as usual.
  */
 import { dropConnection, endConnection, runIsolated } from '../../core/close.ts';
 import { charge, mayInflate, startBudget } from '../../core/fairness.ts';
@@ -16,6 +16,7 @@ import { log } from '../../log/log.ts';
 import { clock } from '../../process/clock.ts';
 import type { ByteRange } from '../../protocol/buffers.ts';
 import { CloseCode } from '../../protocol/codes.ts';
+import { splitList } from '../../protocol/http/fields.ts';
 import type { Head } from '../../protocol/http/head.ts';
 import { backpressureThreshold, outputSlice } from '../../protocol/limits.ts';
 import { scriptActionsPerTurn } from '../../protocol/scriptLimits.ts';
@@ -52,7 +53,7 @@ interface Playing {
   readonly player: Player;
   /** The connection's wire before and after the script. */
   readonly usual: Wire;
-  /** When the script goes on by itself. */
+  /** Resumes the script. */
   timer: NodeJS.Timeout | undefined;
   /** The close frame that arrived. */
   closeReceived: { readonly code: number; readonly reason: string } | undefined;
@@ -66,7 +67,7 @@ interface Playing {
   isOver: boolean;
 }
 
-/** How much of a line the trace shows. */
+/** Characters of a line that the trace shows. */
 const maxShownLine = 200;
 
 const playing = (connection: Connection) => connection.data as Playing;
@@ -90,7 +91,7 @@ export function beginScript(connection: Connection, script: Script, { headers }:
   // A script sends no pings of ours: TCP keep-alive detects a dead peer.
   socket.keepAlive(server.configuration.pingInterval);
   const { subprotocol } = script;
-  const offers = (headers.get('sec-websocket-protocol') ?? '').split(',').map(offer => offer.trim());
+  const offers = splitList(headers.get('sec-websocket-protocol') ?? '');
   if (subprotocol !== undefined && !offers.includes(subprotocol.token)) {
     const { line, source: expected } = subprotocol;
     state.player.outcome = { isEqual: false, line, expected, seen: 'a handshake that does not offer it' };
@@ -98,7 +99,7 @@ export function beginScript(connection: Connection, script: Script, { headers }:
   goOn(connection, state);
 }
 
-/** The session has ended, for whatever reason. */
+/** The session has ended. */
 export function stopScript(connection: Connection): void {
   clearTimeout(playing(connection)?.timer);
 }
@@ -139,14 +140,14 @@ const scriptWire: Wire = {
     state.hasEnded = true;
     if (error === undefined) goOn(connection, state);
     else {
-      // We drop a connection that does not end in time, for example.
+      // For example, the server drops a connection that does not end in time.
       if (connection.ending?.by === 'server') interrupt(connection, connection.ending.why);
       const outcome = cutOff(state.player, clock(), error);
       finish(connection, state, outcome, error);
     }
   },
 
-  // The player has its own.
+  // The player has its own deadlines.
   checkDeadlines() {},
 };
 
@@ -204,7 +205,7 @@ function receiveControl(connection: Connection, state: Playing, event: ProtocolE
   }
 }
 
-/** Does what the script says, until it waits, is over, or has had its share of the turn. */
+/** Plays the script until it waits, is over, or has used its share of the turn. */
 function goOn(connection: Connection, state: Playing): void {
   clearTimeout(state.timer);
   state.timer = undefined;
@@ -212,7 +213,7 @@ function goOn(connection: Connection, state: Playing): void {
   let room = outputSlice;
   for (let actions = 0; !state.isOver && connection.phase === 'open'; actions++) {
     if (room <= 0 || actions === scriptActionsPerTurn || connection.queue.size > backpressureThreshold) {
-      // The flush goes on when the socket has taken what is queued.
+      // The flush resumes the script when the socket has taken the queued output.
       connection.producer = producer;
       scheduleFlush(connection);
       break;
@@ -239,7 +240,7 @@ function setTimer(connection: Connection, state: Playing, delay: number): void {
   state.timer = setTimeout(wake, Math.max(1, delay)).unref();
 }
 
-/** Drops the connection when what was queued before has been written. */
+/** Drops the connection when its queue has been written. */
 const dropper: Producer = {
   produce(connection) {
     if (connection.queue.size > 0) return true;
@@ -295,7 +296,7 @@ function endAsWritten(connection: Connection, state: Playing, kind: 'end' | 'dro
   scheduleFlush(connection);
 }
 
-/** The server ends the connection, for another reason than the script: the client is not to blame. The usual wire is back. */
+/** The server ends the connection for a reason outside the script: the client made no mistake. Restores the usual wire. */
 function interrupt(connection: Connection, by: string): void {
   const state = playing(connection);
   const outcome = cutOff(state.player, clock(), by);
@@ -308,7 +309,7 @@ function interrupt(connection: Connection, by: string): void {
   log('info', 'script interrupted', { id, script: state.player.script.name, line: outcome.line, by });
 }
 
-/** The script is over: ends the connection as the frames so far demand. @param error why the connection is lost, if it is */
+/** The script is over: ends the connection as its frames so far require. @param error why the connection was lost */
 function finish(
   connection: Connection,
   state: Playing,
@@ -353,13 +354,13 @@ function stopPlaying(connection: Connection, state: Playing): void {
   endpoint.acceptsMessages = true;
 }
 
-/** Does that, and reports the outcome. */
+/** Stops playing, and reports the outcome. */
 function finishPlaying(connection: Connection, state: Playing, outcome: ScriptOutcome): void {
   if (state.isOver) return;
   stopPlaying(connection, state);
   const { id } = connection;
   const { name } = state.player.script;
-  // Not `logForAddress`: each outcome is what somebody waits for.
+  // Not `logForAddress`, which leaves lines out: a test waits for each outcome.
   if (outcome.isEqual) {
     log('info', 'script played', { id, script: name });
     noteEnding(connection, 'server', `the script ${name} was played to its end`);
@@ -373,7 +374,7 @@ function finishPlaying(connection: Connection, state: Playing, outcome: ScriptOu
   if (ending.why !== sentence) ending.aftermath ??= sentence;
 }
 
-/** The close frame that a script's end sends, if there was none. */
+/** The close frame at the end of a script that has sent none. */
 function farewell(outcome: ScriptOutcome): { readonly code: number; readonly reason: string } {
   if (outcome.isEqual) return { code: CloseCode.NormalClosure, reason: '' };
   const { line, expected, seen } = outcome;

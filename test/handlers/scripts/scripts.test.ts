@@ -237,7 +237,7 @@ describe('the folder of --script', () => {
         folderWith({ 'a b': '> text' }),
         /a b\.txt: a script has a name of letters, digits, _ and -; rename it/,
       ],
-      [folderWith({ a: '< hex 00' }), /a\.txt: line 1: only frames that keep the rules can be awaited/],
+      [folderWith({ a: '< hex 00' }), /a\.txt: line 1: only valid frames can be awaited/],
     ];
     for (const [wrong, reason] of cases) assert.throws(() => readScripts(wrong), reason);
   });
