@@ -23,18 +23,9 @@ export function viewConnections(
 ): readonly ServerConnection[] {
   return control.server.table.entries.flatMap(entry =>
     entry?.kind === 'connection' && entry.handler !== undefined && entry.phase !== 'gone'
-      ? [viewOf(entry, () => new ConnectionView(control, seen, source, entry))]
+      ? [views.get(entry) ?? new ConnectionView(control, seen, source, entry)]
       : [],
   );
-}
-
-function viewOf(connection: Connection, make: () => ConnectionView): ConnectionView {
-  let view = views.get(connection);
-  if (view === undefined) {
-    view = make();
-    views.set(connection, view);
-  }
-  return view;
 }
 
 class ConnectionView implements ServerConnection {
@@ -51,6 +42,7 @@ class ConnectionView implements ServerConnection {
     this.#seen = seen;
     this.#source = source;
     this.#connection = connection;
+    views.set(connection, this);
   }
 
   get address(): string {

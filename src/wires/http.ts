@@ -109,10 +109,10 @@ export function newHttpWire(
     const isGuarded = entry?.isOn() === true;
     if (isGuarded) entry.identify(connection, head);
     if (asksForWebSocket(head)) {
-      if (name === 'metrics') throw new ProtocolError(404, 'there are no WebSockets here');
       // A refused client tries again with a new connection.
       // RFC 6455 §7.2.2 [7.2.2-1]: a refused handshake ends the connection.
       request.isKept = false;
+      if (name === 'metrics') throw new ProtocolError(404, 'there are no WebSockets here');
       return answerHandshake(connection, request, isGuarded);
     }
     if (route !== undefined) {

@@ -160,7 +160,7 @@ describe('GET /metrics', () => {
     assert.match(await response.text(), /^pollywog_connections_accepted_total \d+$/m);
     for (const path of ['/', '/api/list', '/channels/a', '/echo'])
       assert.equal((await fetch(`http://127.0.0.1:${port}${path}`)).status, 404, path);
-    const upgrade = 'Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n';
+    const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n';
     const key = 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n';
     const answer = await exchange(port, `GET /echo HTTP/1.1\r\nHost: a\r\n${upgrade}${key}\r\n`);
     assert.match(answer.toString(), /^HTTP\/1\.1 404 /);

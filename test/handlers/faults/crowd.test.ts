@@ -11,6 +11,8 @@ import { connectForFaults } from './faultClient.ts';
 
 const greedy = [
   'bomb=1GB',
+  new Array(16).fill('bomb=1048575B').join('&'),
+  'huge-header=2MB',
   'ping-flood=100000',
   'endless-fragments=64KB',
   'late-invalid-utf8&double&swap',
