@@ -53,7 +53,7 @@ testExamples('monitoring', {
   },
 
   'sh read-token': async (t, code) => {
-    assert.match(await runShell(t, newWorkshop(), code), /^ +id +wire +handler/);
+    assert.match(await runShell(t, newWorkshop(), code), /^ +id +serial +wire +handler/);
   },
 });
 
