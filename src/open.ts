@@ -1,6 +1,6 @@
 /**
  * Opens a server: everything that one needs, and nothing of the process around it (serve.ts, index.ts). The order is prepare,
- * listen, run; whatever was opened is released when the server has ended, or when a step fails.
+ * listen, run; when the server has ended or a step fails, everything that was opened is released.
  */
 
 import { openEntry } from './access/entry.ts';

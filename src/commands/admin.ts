@@ -59,7 +59,7 @@ const fault: Command = {
   parameters: { id: { kind: faultTarget }, faults: { kind: faultWords, optional: true, rest: 'list' } },
   help: 'break a connection on purpose, to test it',
   details:
-    'Replaces the faults of a connection: fault @ada stall, fault 7 close=1011 reason=oops, fault all delay=200ms. They act at once, or with after=N behind so many messages. fault @ada off, and fault off for all connections, turn them off. all leaves out HTTP requests, one of which may be this command. See: pollywog help faults.',
+    'Replaces the faults of a connection: fault @ada stall, fault 7 close=1011 reason=oops, fault all delay=200ms. They act at once, or with after=N after this many messages. fault @ada off, and fault off for all connections, turn them off. all leaves out HTTP requests, one of which may be this command. See: pollywog help faults.',
   logs: logsChanges,
   run(control, { id, faults }) {
     const wanted = id as Target | 'all' | 'off';

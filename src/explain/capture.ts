@@ -70,7 +70,7 @@ function inOrder(segments: readonly Segment[]): SentBytes[] {
   return chunks;
 }
 
-/** Takes the segment with the next bytes, without those that were sent twice. */
+/** Takes the segment with the next bytes, without retransmitted ones. */
 function takeNext(flow: { next: number | undefined; ahead: Segment[] }): Buffer | undefined {
   const next = flow.next!;
   // Sequence numbers wrap around: the difference is what counts.

@@ -34,7 +34,7 @@ interface Side {
   /** Input that has arrived, and how much of it is explained. */
   bytes: Buffer;
   at: number;
-  /** Input behind `bytes`: joined when a frame may be complete. */
+  /** Input after `bytes`: joined when a frame may be complete. */
   readonly pieces: Buffer[];
   length: number;
   /** The frame under way needs so much input. */

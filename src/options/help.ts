@@ -26,7 +26,7 @@ NAME=COMMAND or NAME:FORMAT=COMMAND; formats: line, null, length, json.`;
 const usage = `pollywog [OPTION]...         start a server
        pollywog COMMAND [WORD]...   control a running server`;
 
-/** The groups of which `--help` lists the names of the options only, and where they are shown in full. */
+/** Groups whose options `--help` only names, and the commands that show them in full. */
 const shortGroups: ReadonlyMap<string, string> = new Map([['Testing', 'pollywog help testing']]);
 
 /** The server's `--help`, without a final newline. @param commands the paragraph that lists the commands, with its heading */
@@ -52,7 +52,7 @@ export function groupHelp(group: string): string {
 
 /**
  * The page as text, options in table order, without a final newline.
- * @param short the groups of which only the names of the options are listed, and the commands that show the rest
+ * @param short groups whose options are only named, and the commands that show them in full
  */
 export function showHelp(
   { usage, options, paragraphs }: HelpPage,

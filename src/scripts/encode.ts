@@ -1,4 +1,4 @@
-/** Frames of a script as bytes, also those that break rules (RFC 6455 §5.2). */
+/** Frames of a script as bytes, including invalid ones (RFC 6455 §5.2). */
 import { constants, deflateRawSync } from 'node:zlib';
 import { encodeAnyFrame } from '../protocol/websocket/anyFrame.ts';
 import { FIN, RSV1 } from '../protocol/websocket/frame.ts';

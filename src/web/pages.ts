@@ -77,7 +77,7 @@ const allowed = (methods: string): HttpResponse => ({ status: 204, headers: { Al
  */
 export function answerPage(
   head: Head,
-  endpoints: ReadonlyMap<string, unknown>,
+  endpoints: { has(path: string): boolean },
   isSecure: boolean,
 ): HttpResponse {
   const page = pages.get(head.path);

@@ -124,7 +124,8 @@ export function newHttpWire(
       });
     }
     establish(connection);
-    respond(connection, answerPage(head, server.handlers, connection.security !== undefined));
+    const endpoints = { has: (path: string) => isServed(server, path) };
+    respond(connection, answerPage(head, endpoints, connection.security !== undefined));
     return true;
   }
 

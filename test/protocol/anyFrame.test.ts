@@ -5,7 +5,7 @@ import { FrameReader, frame } from '../support/rawFrame.ts';
 
 const payload = Buffer.from('masked');
 
-test('a frame has the bytes of RFC 6455 §5.2, whatever its form is', () => {
+test('a frame has the bytes of RFC 6455 §5.2 in every form', () => {
   for (const size of [0, 125, 126, 65_535, 65_536])
     assert.deepEqual(
       encodeAnyFrame({ first: 0x82, payload: Buffer.alloc(size, 7) }),

@@ -261,7 +261,7 @@ describe('the player', () => {
     assert.doesNotThrow(() => play('> text more "a"\n> ping more'));
   });
 
-  test('cannot send what is not written out', () => {
+  test('cannot send an incomplete frame', () => {
     for (const line of ['any', 'text any', 'text "{{a?}}"', 'close 1000 any']) {
       assert.throws(() => play(`> ${line}`), /^UsageError: s: line 1: a sent frame must be complete/);
       assert.doesNotThrow(() => play(`> ${line}`, 'client'));

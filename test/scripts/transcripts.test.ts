@@ -54,7 +54,7 @@ function answers(endpoint: Endpoint, bytes: Buffer, closesOnMessage: boolean): R
 
 function playAgainst({ setup, script }: Session): void {
   const endpoint = setUpEndpoint(setup);
-  // The transcript is from the endpoint's side, whatever its role is.
+  // The transcript is from the endpoint's side, in either role.
   const key = setup.role === 'server' ? exampleKey : null;
   const player = newPlayer({ ...script, isStrict: true }, 'client', () => key);
   /** The end of a frame that the endpoint has not read. */

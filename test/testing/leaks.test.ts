@@ -1,4 +1,4 @@
-/** What servers leave behind in their process: nothing. */
+/** Closed servers leave nothing in their process. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';

@@ -124,7 +124,7 @@ test('a connection shows its frames in both directions, unmasked, and only its o
   assert.deepEqual(connection!.frames, []);
 });
 
-test('a test gives a connection faults, of whatever handler', async t => {
+test('a test gives faults to a connection of any handler', async t => {
   const server = await open(t);
   const client = await connect(`${server.url}/echo`);
   const [connection] = server.connections;

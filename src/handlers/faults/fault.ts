@@ -32,7 +32,7 @@ export type End = 'fin' | 'half-close' | 'reset' | 'drop' | 'shutdown';
 
 /**
  * The stages, in the order in which a piece passes through them: the handshake's response; pings and pongs, frames and
- * closing, which decide what is sent; order, which decides what of it; time and rate, which decide when.
+ * closing, which change and add frames; order, which drops, repeats and swaps them; time and rate, which delay them.
  */
 export const stages = ['handshake', 'pings', 'frames', 'closing', 'order', 'time', 'rate'] as const;
 export type Stage = (typeof stages)[number];

@@ -235,7 +235,7 @@ export class FaultySocket implements Socket {
   /** Runs work that passes on pieces, and then writes them. @returns a negative system error number if the connection is lost */
   private run(work: () => void): number {
     this.depth++;
-    // The server may be writing to other connections as well.
+    // The server may also be writing to other connections.
     runIsolated(this.connection, work);
     this.depth--;
     return this.depth === 0 ? this.pump() : 0;

@@ -22,7 +22,7 @@ const closes: Readonly<Record<string, Buffer>> = {
   'close=65535': closeOf(65_535),
   'close-one-byte': sent(opcode.close, Buffer.of(3)),
   'close-bad-reason': closeOf(1000, Buffer.from('bad\xff', 'latin1')),
-  // The frame of the one fault is seen by the other, in whatever order they are given.
+  // One fault sees the frame of the other, in any order of the words.
   'data-after-close&close=1001': Buffer.concat([closeOf(1001), sent(opcode.text, 'data-after-close')]),
 };
 /** What answers the client's close frame, and how the server ends. */
@@ -39,7 +39,7 @@ before(async () => {
 });
 after(() => server.kill());
 
-/** The bytes behind the echo of the first message. */
+/** The bytes after the echo of the first message. */
 async function withFault(
   query: string,
   act: (client: FaultClient, rest: () => Buffer) => Promise<void>,

@@ -1,4 +1,4 @@
-/** Clients that ask for the most expensive faults, and read nothing: the server goes on serving others, within its memory. */
+/** Clients ask for the most expensive faults and read nothing: the server still serves others, within its memory. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { roundTrip } from '../../support/echoProbe.ts';

@@ -7,7 +7,7 @@ export interface FaultClient {
   readonly socket: Socket;
   /** What the server sent before the first empty line, that line included; all bytes if there was none. */
   head(): string;
-  /** What the server sent behind the head. */
+  /** The server's output after the head. */
   body(): Buffer;
   /** Sends a text message. */
   say(text: string): void;

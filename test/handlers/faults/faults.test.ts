@@ -60,6 +60,8 @@ test('without --faults, the handler faulty is not served', async t => {
   const { port } = await openServer(t, {});
   const answer = await exchange(port, handshakeRequest({ path: '/faulty?reset' }));
   assert.match(answer.toString(), /^HTTP\/1\.1 404 .*start it with --faults/s);
+  const page = await fetch(`http://127.0.0.1:${port}/faulty`);
+  assert.equal(page.status, 404, 'it is no endpoint that a browser could use');
 });
 
 test('--fault has faults for the connections of one handler, and a reload changes them', async t => {

@@ -113,7 +113,7 @@ describe('a faulty socket', () => {
     assert.deepEqual(texts(socket.written()), ['a', 'b', 'b']);
   });
 
-  test('passes on what is no whole frame as it is', () => {
+  test('passes on incomplete and invalid frames unchanged', () => {
     for (const bytes of ['81', '817e00', '817e000161', '8105', '81056869', '817f8000000000000000']) {
       const { connection, inner } = open('double');
       sendText(connection, 'a');

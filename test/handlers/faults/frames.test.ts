@@ -18,7 +18,7 @@ const euro = Buffer.from('€');
 const withOddByte = (start: string) => Buffer.concat([Buffer.from(start), Buffer.from([0xff])]);
 const compression = { 'Sec-WebSocket-Extensions': 'permessage-deflate' };
 
-/** What follows the echo of the first message. Those that are not here have a test of their own. */
+/** The bytes after the echo of the first message. The other faults have their own tests. */
 const onTheWire: Readonly<Record<string, Buffer>> = {
   rsv1: text('rsv1', { rsv: 4 }),
   rsv2: text('rsv2', { rsv: 2 }),
@@ -74,7 +74,7 @@ describe('a frame fault', () => {
   });
 
   for (const [words, bytes] of Object.entries(onTheWire)) {
-    test(`${words} sends exactly these bytes behind the echo of the first message`, async () => {
+    test(`${words} sends exactly these bytes after the echo of the first message`, async () => {
       const client = await connectTo(`/faulty?${words}`);
       const due = Buffer.concat([echo, bytes]);
       assert.deepEqual(await client.untilSize(due.length), due);
@@ -105,7 +105,7 @@ describe('a frame fault', () => {
       ['2500KB', 2500 * 1024],
     ] as const) {
       const client = await connectTo(`/faulty?after=0&bomb=${size}`, compression);
-      // Behind the bomb are the echo and, by the next message, another bomb.
+      // After the bomb come the echo and another bomb.
       const body = await client.until(({ length }) => length > 4 && length >= bytes / 1025);
       assert.equal(body[0], 0xc2);
       const start = body[1]! < 126 ? 2 : 4;
@@ -121,7 +121,7 @@ describe('a frame fault', () => {
     }
   });
 
-  test('half-header and half-frame send nothing behind them, and TCP ends as usual', async () => {
+  test('half-header and half-frame send nothing after them, and TCP ends as usual', async () => {
     for (const name of ['half-header', 'half-frame']) {
       const client = await connectTo(`/faulty?${name}`);
       const due = Buffer.concat([echo, onTheWire[name]!]);

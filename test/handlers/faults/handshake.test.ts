@@ -14,7 +14,7 @@ const withField = (field: string) => `${statusAndUpgrade}${accept}${field}\r\n\r
 const refusal = (status: string, fields: string) =>
   `HTTP/1.1 ${status}\r\n${fields}Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n`;
 
-/** The response of each fault. Those that are not here have a test of their own. */
+/** The response of each fault. The other faults have their own tests. */
 const responses: Readonly<Record<string, string>> = {
   'no-accept': `${statusAndUpgrade}\r\n`,
   'double-accept': withField(accept.trimEnd()),

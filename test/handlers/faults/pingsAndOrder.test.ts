@@ -48,7 +48,7 @@ test('every ping fault and order fault has a test here', () => {
 });
 
 describe('a ping fault', () => {
-  test('no-pong answers no ping behind the first message', async () => {
+  test('no-pong answers no ping after the first message', async () => {
     const { body } = await converse('no-pong', 'ping', 'one', 'ping', 'two');
     assert.deepEqual(body, Buffer.concat([pong('ping'), text('one'), text('two'), closed]));
   });
@@ -58,7 +58,7 @@ describe('a ping fault', () => {
     assert.deepEqual(body, Buffer.concat([text('one'), pong('wrong-pong'), text('two'), closed]));
   });
 
-  test('late-pong answers later than messages behind the ping, and never behind a close frame', async () => {
+  test('late-pong answers after messages that follow the ping, and never after a close frame', async () => {
     const client = await connectForFaults(server.port, '/faulty?after=0&late-pong=50ms');
     client.socket.write(Buffer.concat([frame(opcode.ping, 'first'), frame(opcode.ping, 'second')]));
     client.say('one');
@@ -69,13 +69,13 @@ describe('a ping fault', () => {
     assert.deepEqual(body, Buffer.concat([text('one'), closed]));
   });
 
-  test('unasked-pong sends a pong behind each message', async () => {
+  test('unasked-pong sends a pong after each message', async () => {
     const { body } = await converse('unasked-pong', 'one', 'two');
     const unasked = pong('unasked-pong');
     assert.deepEqual(body, Buffer.concat([text('one'), unasked, text('two'), unasked, closed]));
   });
 
-  test('ping-flood sends exactly so many pings, all of them different', async () => {
+  test('ping-flood sends exactly this many pings, all different', async () => {
     const client = await connectForFaults(server.port, '/faulty?ping-flood=1000');
     client.say('one');
     const due = Array.from({ length: 1000 }, (_, at) =>
@@ -101,7 +101,7 @@ describe('a ping fault', () => {
 });
 
 describe('an order fault', () => {
-  test('drop loses the messages behind the first', async () => {
+  test('drop loses the messages after the first', async () => {
     const { body } = await converse('drop', 'one', 'two', 'ping', 'three');
     assert.deepEqual(body, Buffer.concat([text('one'), pong('ping'), closed]));
   });
@@ -123,7 +123,7 @@ describe('an order fault', () => {
     assert.deepEqual(body, Buffer.concat([pong('ping'), text('two'), text('one'), closed]));
   });
 
-  test('swap with times=1 sends one message behind the next', async () => {
+  test('swap with times=1 sends one message after the next', async () => {
     const { body } = await converse('swap&times=1', 'one', 'two', 'three', 'four');
     const all = ['one', 'three', 'two', 'four'].map(text);
     assert.deepEqual(body, Buffer.concat([...all, closed]));
@@ -140,7 +140,7 @@ describe('an order fault', () => {
       await client.untilSize(first.length);
       client.say('a longer one');
       assert.equal(await client.ended, how);
-      // A reset may destroy what was sent before it.
+      // A reset may destroy earlier output.
       const due = Buffer.concat([first, text('a longer one').subarray(0, 7)]);
       if (how === 'FIN') assert.deepEqual(client.body(), due);
       client.destroy();

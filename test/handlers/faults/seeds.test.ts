@@ -16,7 +16,7 @@ before(async () => {
 });
 after(() => server.kill());
 
-/** The same session each time. @returns what the server sent behind the head of its response */
+/** The same session each time. @returns the server's output after the head of its response */
 async function bytesOf(path: string): Promise<string> {
   const client = await connectForFaults(server.port, path);
   for (let at = 0; at < 60; at++) client.say(`message ${at}`);
@@ -47,7 +47,7 @@ for (const faults of sets) {
   });
 }
 
-test('a seed repeats a run of --fault, whatever else the server does', async () => {
+test('a seed repeats a run of --fault while the server serves other clients', async () => {
   const first = await bytesOf('/echo');
   const [second] = await Promise.all([bytesOf('/echo'), bytesOf('/faulty?drop&chance=0.5')]);
   assert.equal(first, second);

@@ -71,7 +71,7 @@ export function wsReaction(url: string, patience: number): Promise<Reaction> {
       wait();
     });
     client.on('error', ({ message }) => {
-      // Versions of Node say different things behind it.
+      // The rest of the text differs between versions of Node.
       if (state === 'connecting') reaction.refusal = message.replace(/^(Parse Error).*/, '$1');
       else reaction.end ??= `fails: ${message.replace(/^Invalid WebSocket frame: /, '')}`;
     });
