@@ -2,6 +2,7 @@
 import fs, { chmodSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import type { TestContext } from 'node:test';
+import { watchLog } from '../../src/log/log.ts';
 import { type Disk, realDisk } from '../../src/storage/disk.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
@@ -29,11 +30,10 @@ export function systemError(code: string): Error {
   return Object.assign(new Error(`${code}: as the test wants it`), { code });
 }
 
-/** What is logged from here to the end of the test; it is not written. */
+/** What is logged from here to the end of the test. */
 export function captureLog(t: TestContext): string[] {
   const lines: string[] = [];
-  t.mock.method(process.stderr, 'write', (line: string) => lines.push(line) > 0);
-  t.after(restoreCalls(t));
+  t.after(watchLog(line => lines.push(line) > 0, 'info'));
   return lines;
 }
 
