@@ -145,7 +145,7 @@ function checkConformance(isTesting: boolean, given: { has(name: keyof Values): 
   if (stray === undefined) return;
   throw new UsageError(
     isTesting
-      ? `--conformance sends what its cases say; remove ${flagName(stray)}`
+      ? `--conformance sends the messages of its cases; remove ${flagName(stray)}`
       : `${flagName(stray)} needs --conformance`,
   );
 }
@@ -158,7 +158,7 @@ function checkRecordings(given: { has(name: keyof Values): boolean }): void {
     given.has(name),
   );
   if (given.has('replay') && other !== undefined)
-    throw new UsageError(`--replay sends what was recorded; remove --${other}`);
+    throw new UsageError(`--replay sends the recorded messages; remove --${other}`);
 }
 
 function checkTogether({ chat, framing, reconnect, send, request }: ClientConfiguration): void {

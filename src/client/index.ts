@@ -56,14 +56,14 @@ async function openConnection(settings: ConnectionSettings): Promise<OpenConnect
   return connection;
 }
 
-/** Messages that nobody has taken, and those who wait for one. */
+/** Received messages that wait for `next`, or calls of `next` that wait for a message. */
 interface Inbox {
   readonly messages: (string | Buffer)[];
   /** Bytes of these messages. */
   size: number;
   readonly takers: ((message: string | Buffer | undefined) => void)[];
   isPaused: boolean;
-  /** No other message will arrive, or none is wanted. */
+  /** The connection is closing: further messages are discarded. */
   isClosed: boolean;
 }
 
@@ -121,7 +121,7 @@ function newClient(connection: OpenConnection, settings: ConnectionSettings): Cl
     resumeReading(session);
   }
 
-  /** `untilChange` has room for one waiter; several sends may wait. */
+  /** `untilChange` supports one waiter, so concurrent sends share it. */
   let change: Promise<void> | undefined;
   async function nextChange(): Promise<void> {
     change ??= untilChange(session);

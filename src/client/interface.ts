@@ -28,13 +28,13 @@ export interface ConnectOptions {
 
 /**
  * Connects to a WebSocket server: `ws://`, `wss://` or `unix:/PATH`. Resolves after the handshake; rejects with a sentence if
- * there is no server, it refuses, or an option is wrong.
+ * the connection fails, the server refuses it, or an option is wrong.
  */
 export declare function connect(url: string, options?: ConnectOptions): Promise<Client>;
 
 /**
- * The same, but leaves all frames to you: the socket, paused after the handshake. What it reads and writes are the raw bytes of the
- * connection, with TLS decrypted. Offer no compression (`compress: 'off'`) unless you speak it.
+ * Connects in the same way, but returns the socket, paused after the handshake: you read and write the frames yourself, after
+ * TLS. Turn compression off (`compress: 'off'`) unless you implement it.
  */
 export declare function connectSocket(url: string, options?: ConnectOptions): Promise<Socket>;
 
@@ -46,22 +46,22 @@ export interface Closing {
 
 /**
  * An open WebSocket. `for await (const message of client)` yields its messages until it is closed: a string for a text, bytes for
- * a binary message. Messages that nobody takes wait; beyond 1 MiB of them, the client stops reading.
+ * a binary message. Messages wait until you take them; beyond 1 MiB of them, the client stops reading.
  */
 export interface Client extends AsyncIterable<string | Buffer> {
-  /** What the server chose. */
+  /** The subprotocol that the server chose. */
   readonly subprotocol: string | undefined;
   /** Whether messages can be sent. */
   readonly isOpen: boolean;
   /** Resolves when the connection has ended. */
   readonly closed: Promise<Closing>;
-  /** The next message; `undefined` if there will be none. */
+  /** The next message; `undefined` after the last one. */
   next(): Promise<string | Buffer | undefined>;
-  /** Sends a message. Resolves when the network takes more. Without effect once the connection is closing. */
+  /** Sends a message. Resolves when the client can send more. Has no effect once the connection is closing. */
   send(message: string | Uint8Array): Promise<void>;
   /** Sends a ping of at most 125 bytes. Resolves to the milliseconds until its pong; rejects if the connection ends first. */
   ping(payload?: string | Uint8Array): Promise<number>;
-  /** Sends bytes as they are: a test can break any rule of framing. */
+  /** Sends bytes unchanged: a test can break any rule of framing. */
   sendRaw(bytes: Uint8Array): void;
   /** Starts the closing handshake, and discards the messages that still wait. Resolves when the connection has ended. */
   close(code?: number, reason?: string): Promise<Closing>;

@@ -1,6 +1,6 @@
 /**
- * A conformance case as data: what the tester sends, and what a peer that keeps the rules answers. The same case tests a
- * server and a client: the tester is the other end. Only masking and the order in which TCP ends depend on the role.
+ * A conformance case as data: the tester's messages, and the answers of a correct peer. The same case tests servers and
+ * clients: the tester is the other end. Only masking and the order of the TCP end depend on the role.
  */
 import { Buffer } from 'node:buffer';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
@@ -14,19 +14,19 @@ export interface ConformanceCase {
   readonly number?: string;
   /** The title of the group, for reports. */
   readonly group: string;
-  /** What the tester does, as a sentence. */
+  /** The tester's actions, as a sentence. */
   readonly description: string;
-  /** What a peer that keeps the rules does, as a sentence. */
+  /** A correct peer's reaction, as a sentence. */
   readonly expectation: string;
   /** Which peers the case can test; both if absent. */
   readonly tests?: 'servers' | 'clients';
   /** Left out by `--quick`: it moves megabytes, or takes many round trips. */
   readonly isLarge?: boolean;
-  /** The outcome is shown, but it is no verdict: RFC 6455 leaves it open. */
+  /** Reports show the outcome without a verdict: RFC 6455 leaves it open. */
   readonly isInformational?: boolean;
   /** Set if the case needs permessage-deflate. A peer that declines it is UNIMPLEMENTED. */
   readonly deflate?: DeflateDemand;
-  /** Set if the opening handshake is what is tested. Only a tester in a client's role can do that. */
+  /** Set if the case tests the opening handshake, as only a tester in a client's role can. */
   readonly handshake?: HandshakeDemand;
   /** Builds the steps, with payloads of up to 16 MiB: call it when the case begins, and drop it when the case ends. */
   readonly plan: () => CasePlan;
@@ -36,7 +36,7 @@ export interface ConformanceCase {
 export interface DeflateDemand {
   /** A client's offers, in order of preference: elements of `Sec-WebSocket-Extensions`. */
   readonly offers: readonly string[];
-  /** A server's answer to the peer's offers. Undefined: none of them will do. */
+  /** A server's answer to the peer's offers; undefined if none is acceptable. */
   readonly answer: (
     offers: readonly Extension[],
   ) => { readonly response: string; readonly parameters: DeflateParameters } | undefined;
@@ -48,11 +48,11 @@ export interface HandshakeDemand {
   readonly alter?: (request: OpeningRequest) => OpeningRequest;
   /** Bytes per write; absent: one write. */
   readonly chop?: number;
-  /** Set if the server must refuse. Absent: it must accept, and the case goes on with its plan. */
+  /** Set if the server must refuse. Absent: it must accept, and the plan follows. */
   readonly refusal?: {
-    /** The HTTP statuses that say what is wrong. Another one from 400 to 599 is NON-STRICT. */
+    /** The HTTP statuses that fit the fault. Another one from 400 to 599 is NON-STRICT. */
     readonly statuses: readonly number[];
-    /** The verdict if the server accepts all the same. */
+    /** The verdict on a server that accepts. */
     readonly ifAccepted: 'NON-STRICT' | 'FAILED';
   };
   /** The server should accept; refusing with an HTTP status is NON-STRICT, and not FAILED. */
@@ -68,23 +68,23 @@ export interface OpeningRequest {
   /** As in the request line: `HTTP/1.1`. */
   readonly version: string;
   readonly fields: readonly (readonly [name: string, value: string])[];
-  /** Sent behind the head, in the same write. */
+  /** Sent after the head, in the same write. */
   readonly body: Buffer;
 }
 
 export interface CasePlan {
   readonly steps: readonly Step[];
-  /** The messages, pongs and timeouts that are right, in order. The first outcome that matches decides. */
+  /** The acceptable sequences of messages, pongs and timeouts. The first that matches decides. */
   readonly outcomes: readonly ExpectedOutcome[];
   readonly close: CloseExpectation;
-  /** What the tester does if the case is not over so long after the last step. */
+  /** Ends a case that takes too long after its last step. */
   readonly deadline: Deadline;
 }
 
 export interface ExpectedOutcome {
   readonly verdict: 'OK' | 'NON-STRICT';
   readonly happenings: readonly Happening[];
-  /** How the connection ends after this outcome, if not as after the others. The tester closes when it has seen it. */
+  /** Overrides the plan's `close`. The tester closes as soon as this outcome matches. */
   readonly close?: CloseExpectation;
 }
 
@@ -118,13 +118,13 @@ export interface CloseExpectation {
 export type Happening =
   | { readonly is: 'message'; readonly isText: boolean; readonly payload: Buffer }
   | { readonly is: 'pong'; readonly payload: Buffer }
-  /** A wait was over, and the connection was still open. */
+  /** The connection was still open after a wait. */
   | { readonly is: 'timeout'; readonly label: string };
 
-/** What the tester does, one after the other. The connection's end stops the steps. */
+/** The tester's actions, in order. The end of the connection stops them. */
 export type Step = FrameStep | HeadStep | DataStep | MessageStep | CloseStep | WaitStep | RoundTripsStep;
 
-/** Sends one frame as it is: not compressed, whatever was negotiated. */
+/** Sends one frame, never compressed. */
 export interface FrameStep {
   readonly do: 'frame';
   readonly opcode: number;
@@ -139,7 +139,7 @@ export interface FrameStep {
 
 /** How a frame's header differs from the usual one. */
 export interface FrameForm {
-  /** The length is encoded in so many bytes, even if fewer would do. */
+  /** Bytes of the extended length, even if fewer would do. */
   readonly lengthBytes?: 2 | 8;
   /** The length in the header, if it is not the payload's. */
   readonly announced?: bigint;
@@ -198,7 +198,7 @@ export interface OutgoingData {
 /** The classic time to wait for an answer, in milliseconds. */
 export const second = 1000;
 
-// The words in which the tables are written.
+// The vocabulary of the tables.
 
 /** Cases of one group, whose names begin with the same word. */
 export function inGroup(
@@ -263,7 +263,7 @@ export const nonStrict = (...happenings: readonly Happening[]): ExpectedOutcome 
   happenings,
 });
 
-/** A peer that overlooks the fault: it answers, and the tester closes. */
+/** The peer overlooks the fault: it answers, and the tester closes. */
 export const overlooked = (...happenings: readonly Happening[]): ExpectedOutcome => ({
   ...{ verdict: 'NON-STRICT', happenings },
   close: { by: 'tester', codes: [CloseCode.NormalClosure], isClean: false },

@@ -1,4 +1,4 @@
-/** The opening handshake of a tester in a client's role: its request, and what is wrong with the server's response. */
+/** The opening handshake of a tester in a client's role: its request, and the faults of the server's response. */
 import { Buffer } from 'node:buffer';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import { splitList } from '../protocol/http/fields.ts';
@@ -8,16 +8,16 @@ import { type DeflateParameters, type Extension, parseExtensions } from '../prot
 import type { ConformanceCase, OpeningRequest } from './case.ts';
 import { type CaseResult, handshakeResult } from './verdict.ts';
 
-/** The handshake of a case: what was sent, and what the response is checked against. */
+/** The handshake of a case: its writes, and the data to check the response. */
 export interface Opening {
   readonly test: ConformanceCase;
   readonly request: HandshakeRequest;
   readonly nonce: Buffer;
-  /** In order; each is a write of its own. */
+  /** In order; each is a separate write. */
   readonly writes: readonly Buffer[];
 }
 
-/** @param request how the server is reached; its compression is not used */
+/** @param request for the server; its compression is ignored */
 export function beginOpening(test: ConformanceCase, request: HandshakeRequest, nonce: Buffer): Opening {
   const fields: [string, string][] = [
     ['Host', request.host],
@@ -55,7 +55,7 @@ function encodeRequest({ method, target, version, fields, body }: OpeningRequest
   return Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), body]);
 }
 
-/** @returns what was negotiated, if the case goes on; else its result */
+/** @returns the negotiated compression if the case continues; else its result */
 export function readResponse(
   { test, request, nonce }: Opening,
   head: ResponseHead,
@@ -98,7 +98,7 @@ function readRefusal(test: ConformanceCase, head: ResponseHead, seen: string): C
   return handshakeResult(test, isRefused ? 'NON-STRICT' : 'FAILED', sentence, seen);
 }
 
-/** The connection ended, or nothing came in time, before there was a response. */
+/** The connection ended, or timed out, before a response arrived. */
 export function withoutResponse(test: ConformanceCase, seen: string, hasEnded: boolean): CaseResult {
   const isRefused = test.handshake?.refusal !== undefined && hasEnded;
   return handshakeResult(test, isRefused ? 'NON-STRICT' : 'FAILED', 'there is no response', seen);

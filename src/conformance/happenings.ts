@@ -1,4 +1,4 @@
-/** Comparing what the tester saw with what it should see, and saying both in words. */
+/** Compares the observed happenings with the expected ones, and describes both. */
 import { withDots } from '../log/printable.ts';
 import type { Happening } from './case.ts';
 
@@ -15,7 +15,7 @@ export function matches(seen: readonly Happening[], expected: readonly Happening
   return seen.length === expected.length && canStillMatch(seen, expected);
 }
 
-/** Whether what was seen is the beginning of what is expected. */
+/** Whether the observed happenings are a prefix of the expected ones. */
 export function canStillMatch(seen: readonly Happening[], expected: readonly Happening[]): boolean {
   return seen.length <= expected.length && seen.every((one, at) => isEqual(one, expected[at]!));
 }

@@ -1,9 +1,9 @@
 /**
- * The data that the cases of compression send: five kinds that compress very differently. The server makes them, always the
- * same bytes, instead of carrying files of a megabyte along.
+ * The data of the compression cases: five kinds that compress very differently. The code generates the same bytes each time,
+ * so the package needs no files of a megabyte.
  */
 
-/** One kind of data. A message is a piece of it; the next message continues behind that piece, and begins again at the end. */
+/** One kind of data. Each message is a piece of it; the next message continues after that piece, and wraps around at the end. */
 export interface PayloadKind {
   readonly name: 'json' | 'image' | 'prose' | 'html' | 'document';
   readonly title: string;
@@ -20,7 +20,7 @@ export const payloadKinds: readonly PayloadKind[] = [
   { name: 'html', title: 'Large HTML page', isText: true, size: 263_527 },
   {
     name: 'document',
-    title: 'Large document, of which most is compressed already',
+    title: 'Large document, mostly compressed already',
     isText: false,
     size: 1_042_328,
   },
@@ -38,7 +38,7 @@ export function payloadOf(kind: PayloadKind): Buffer {
   return data;
 }
 
-/** The piece of `length` bytes that begins at `from`. It continues at the beginning of the data if it reaches the end. */
+/** The piece of `length` bytes that begins at `from`. It wraps around at the end of the data. */
 export function pieceOf(kind: PayloadKind, from: number, length: number): Buffer {
   const data = payloadOf(kind);
   const start = from % data.length;
@@ -109,7 +109,7 @@ function htmlRow(draw: Draw, index: number): string {
   return `<tr id="row${index}">${cells.join('')}<td>${link}</td></tr>\n<p>${sentence(draw).trim()}</p>\n`;
 }
 
-/** Soft gradients with noise, row by row, behind a header of zeroes. */
+/** A header of zeroes, then soft gradients with noise, row by row. */
 function image(size: number): Buffer {
   const draw = newDraw(size);
   const bytes = Buffer.alloc(size);
@@ -122,7 +122,7 @@ function image(size: number): Buffer {
   return bytes;
 }
 
-/** Blocks of random bytes, each behind a short text. */
+/** Blocks of random bytes, each after a short text. */
 function document(size: number): Buffer {
   const draw = newDraw(size);
   const bytes = Buffer.alloc(size);

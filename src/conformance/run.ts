@@ -1,10 +1,10 @@
 /**
- * One case under way, from the tester's end. This layer is pure: it is given the peer's bytes, the time's passing and the end
- * of the stream; it returns bytes to write, a time to wait, and in the end a result. The driver owns the socket and the timer:
+ * A running case, from the tester's end. This layer is pure: its inputs are the peer's bytes, timeouts and the end of the stream;
+ * its outputs are bytes to write, a time to wait, and finally the result. The driver owns the socket and the timer:
  *
  *     beginCase → drain → (receiveBytes | timePassed → drain)… → endCase
  *
- * `drain`: take `takeOutput(run)`, and write each element with a write of its own; if `run.isDropping`, end TCP after
+ * `drain`: write each element of `takeOutput(run)` with a separate write; if `run.isDropping`, end TCP after
  * that; call `timePassed` when `run.wait` milliseconds have passed, counted from the call that set `run.isWaitNew`.
  */
 import { Buffer } from 'node:buffer';
@@ -41,7 +41,7 @@ import { type CaseEvidence, type CaseResult, judge } from './verdict.ts';
 
 /**
  * The largest messages that a tester reads. The largest case echoes 16 MiB; compressed, it is 128 KiB. A peer that sends more is
- * wrong, and inflating much would keep other cases waiting.
+ * wrong, and inflating more would delay other cases.
  */
 const maxMessage = 17 * 1024 * 1024;
 const maxCompressedMessage = 1024 * 1024;
@@ -55,11 +55,11 @@ const tcpEndTime = 2000;
 export interface CaseRun extends CaseEvidence {
   readonly endpoint: Endpoint;
   readonly writer: FrameWriter;
-  /** All deadlines, though not the waits in the steps, are at least so many milliseconds: for a busy machine. */
+  /** The shortest deadline in milliseconds, for busy machines. The waits in the steps are exact. */
   readonly patience: number;
   /** For the driver: writes, in order. */
   output: Buffer[];
-  /** Whether the last element of `output` takes the next frame in, so that both arrive together. */
+  /** Whether the next frame joins the last element of `output`, so that both arrive together. */
   isLastWriteOpen: boolean;
   /** For the driver: end TCP when the output is written. */
   isDropping: boolean;
@@ -69,7 +69,7 @@ export interface CaseRun extends CaseEvidence {
   isWaitNew: boolean;
   /** The index of the next step. */
   next: number;
-  /** The wait of a step that is under way. */
+  /** The wait that is running. */
   waiting: { readonly label: string | undefined } | undefined;
   roundTrips: { readonly step: RoundTripsStep; done: number } | undefined;
   readonly happenings: Happening[];
@@ -218,7 +218,7 @@ export function takeOutput(run: CaseRun): Buffer[] {
   return output;
 }
 
-/** Reads what the peer sent. The bytes are the run's own from now on. */
+/** Reads the peer's bytes, which belong to the run from now on. */
 export function receiveBytes(run: CaseRun, chunk: Buffer): void {
   const { endpoint } = run;
   if (endpoint.state === 'CLOSED') return;
@@ -246,7 +246,7 @@ export function receiveBytes(run: CaseRun, chunk: Buffer): void {
       }
 
       case ProtocolEvent.Ping:
-        // RFC 6455 §5.5.2: a peer may ping at any time. That is no happening, and neither is a heartbeat between round trips.
+        // RFC 6455 §5.5.2: a peer may ping at any time. Pings, and heartbeat pongs between round trips, are not happenings.
         if (control.isReplyDue) write(run, [pongFrameOf(run.writer, controlPayload())]);
         break;
 
@@ -289,7 +289,7 @@ function receiveMessage(run: CaseRun, isText: boolean, payload: Buffer): void {
   else takeSteps(run);
 }
 
-/** Notes what was seen, and ends the case if that decides it. */
+/** Records a happening, and ends the case if it decides the verdict. */
 function note(run: CaseRun, happening: Happening): void {
   run.happenings.push(happening);
   const { plan, happenings, endpoint } = run;
@@ -299,7 +299,7 @@ function note(run: CaseRun, happening: Happening): void {
   if (special?.close !== undefined) {
     startClose(run, special.close.codes[0]!);
   } else if (!outcomes.some(outcome => canStillMatch(happenings, outcome.happenings))) {
-    // Nothing can make this right any more: the deadline need not be awaited.
+    // No outcome can match any more: do not wait for the deadline.
     endBadly(run);
   } else if (
     close.by === 'tester' &&
@@ -331,7 +331,7 @@ function receiveClose(run: CaseRun): void {
 /** The peer broke a rule: RFC 6455 §7.1.7. */
 function receiveFault(run: CaseRun): void {
   run.violation = control.reason;
-  // A close code that must not be sent, or one with an invalid reason, is evidence, too.
+  // A reserved close code, or one with an invalid reason, is evidence, too.
   const { size, opcode, bytes, start, end } = frame;
   if (size > 0 && opcode === Opcode.Close && end - start >= 2)
     run.remoteCode = (bytes[start]! << 8) | bytes[start + 1]!;
@@ -354,7 +354,7 @@ function drop(run: CaseRun, isByTester: boolean): void {
   startWait(run, undefined);
 }
 
-/** The case cannot end well any more: what the plan has for its deadline. */
+/** The case has failed: ends it as the plan's deadline would. */
 function endBadly(run: CaseRun): void {
   if (run.plan.deadline.end === 'close') {
     startClose(run, CloseCode.NormalClosure);
@@ -364,7 +364,7 @@ function endBadly(run: CaseRun): void {
   startClose(run, CloseCode.GoingAway);
 }
 
-/** The wait that the driver was asked for is over. */
+/** The driver's timer for `run.wait` fired. */
 export function timePassed(run: CaseRun): void {
   run.wait = undefined;
   const { waiting, endpoint } = run;

@@ -2,7 +2,7 @@
 import type { ConformanceCase } from './case.ts';
 
 /**
- * Whether a pattern covers a case. `*` stands for any characters. A pattern also covers what is below it: `6.4` covers 6.4.1,
+ * Whether a pattern covers a case. `*` matches any characters. A pattern also covers the cases below it: `6.4` covers 6.4.1,
  * and `utf8` covers utf8/empty.
  */
 export function coversCase(pattern: string, { name, number }: ConformanceCase): boolean {
@@ -15,7 +15,7 @@ export interface CaseSelection {
   readonly tests: 'servers' | 'clients';
   /** Empty: all. */
   readonly patterns: readonly string[];
-  /** Leaves the large cases out. */
+  /** Leaves out the large cases. */
   readonly isQuick: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** The verdict on a case: what happened against what should have, and how the connection ended. */
+/** The verdict on a case: compares the happenings with the plan, and judges how the connection ended. */
 import type { Role } from '../protocol/websocket/frame.ts';
 import type { CasePlan, CloseExpectation, ConformanceCase, ExpectedOutcome, Happening } from './case.ts';
 import { matches, showHappenings } from './happenings.ts';
@@ -9,14 +9,14 @@ export type CaseVerdict = 'OK' | 'NON-STRICT' | 'INFORMATIONAL' | 'UNIMPLEMENTED
 export type CloseVerdict =
   | 'OK'
   | 'FAILED'
-  /** The closing handshake was required, and is not complete. */
+  /** The peer did not complete a required closing handshake. */
   | 'UNCLEAN'
   | 'WRONG CODE'
   /** The client had to end TCP, which is the server's to end (RFC 6455 §7.1.1). */
   | 'FAILED BY CLIENT'
   | 'INFORMATIONAL';
 
-/** What is known of a case when it is over. */
+/** The observations of a case, from which `judge` derives its result. */
 export interface CaseEvidence {
   readonly test: ConformanceCase;
   readonly plan: CasePlan;
@@ -27,7 +27,7 @@ export interface CaseEvidence {
   readonly happenings: readonly Happening[];
   /** The rule that the peer broke, if it broke one. */
   violation: string | undefined;
-  /** A round trip that went wrong. */
+  /** The round trip whose echo was wrong. */
   wrongEcho: string | undefined;
   /** Whether the round trips are complete; undefined if the plan has none. */
   hasFinished: boolean | undefined;
@@ -51,12 +51,12 @@ export interface CaseResult {
   /** Of what happened, and of how the connection ended, as in the classic suite's reports. */
   readonly behavior: CaseVerdict;
   readonly behaviorClose: CloseVerdict;
-  /** Both in one. */
+  /** Both combined. */
   readonly verdict: CaseVerdict;
-  /** Sentences: why. */
+  /** Sentences with the reasons. */
   readonly result: string;
   readonly resultClose: string;
-  /** For one line: what was expected, and what was seen. */
+  /** Short phrases for one line of a report. */
   readonly expected: string;
   readonly seen: string;
   readonly remoteCloseCode: number | undefined;
@@ -114,12 +114,14 @@ function judgeBehavior(
     return { verdict: 'FAILED', sentence: 'Not all messages were echoed in time.' };
   }
   if (match === undefined) {
-    return { verdict: 'FAILED', sentence: 'What happened is not what should have happened.' };
+    return { verdict: 'FAILED', sentence: 'The peer did not answer as expected.' };
   }
   const isBest = match.verdict === 'OK';
   return {
     verdict: match.verdict,
-    sentence: isBest ? 'All happened as it should.' : 'This is tolerated, but a strict peer does better.',
+    sentence: isBest
+      ? 'The peer answered as expected.'
+      : 'The answer is tolerated, but a strict peer does better.',
   };
 }
 
@@ -130,9 +132,7 @@ function judgeClose(
   const { remoteCode } = run;
   if ((by === 'tester') !== run.isClosedByTester) {
     const sentence =
-      by === 'peer'
-        ? 'The peer did not fail the connection.'
-        : 'The peer closed the connection before it should.';
+      by === 'peer' ? 'The peer did not fail the connection.' : 'The peer closed the connection too early.';
     return { verdict: 'FAILED', sentence };
   }
   if (isClean && !run.isClean) {
@@ -148,7 +148,7 @@ function judgeClose(
       sentence: 'The server did not end TCP after the closing handshake.',
     };
   }
-  return { verdict: 'OK', sentence: 'The connection ended as it should.' };
+  return { verdict: 'OK', sentence: 'The connection ended as expected.' };
 }
 
 /** The result of a case that ended with the opening handshake. @param sentence without a capital and a full stop */
@@ -176,7 +176,7 @@ function showHandshake({ handshake }: ConformanceCase): string {
   return refusal === undefined ? '101, a valid handshake' : `a refusal with ${refusal.statuses.join(' or ')}`;
 }
 
-/** The verdicts on both halves in one: the worse of the two. */
+/** The worse of both verdicts. */
 export function combined(behavior: CaseVerdict, behaviorClose: CloseVerdict): CaseVerdict {
   if (behavior !== 'OK' && behavior !== 'NON-STRICT') return behavior;
   if (behaviorClose === 'FAILED' || behaviorClose === 'UNCLEAN') return 'FAILED';
@@ -196,7 +196,7 @@ function showSeen(run: CaseEvidence): string {
   if (violation !== undefined) return `a broken rule: ${violation}`;
   if (wrongEcho !== undefined) return wrongEcho;
   const end = run.isClean
-    ? `${run.isClosedByTester ? 'a close' : 'the peer closes'} with ${remoteCode ?? 'no code'}${run.isDroppedByTester ? ', and TCP goes on' : ''}`
+    ? `${run.isClosedByTester ? 'a close' : 'the peer closes'} with ${remoteCode ?? 'no code'}${run.isDroppedByTester ? ', and TCP stays open' : ''}`
     : run.isDroppedByTester
       ? 'no reply to the close'
       : 'the end of TCP without a close frame';

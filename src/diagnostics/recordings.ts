@@ -1,9 +1,8 @@
 /**
- * Recordings of connections (`--record`, the command `record`): a tap decodes what they receive and send, and each session becomes
+ * Recordings of connections (`--record`, the command `record`): a tap decodes the bytes in both directions, and each session becomes
  * a file. recordings/recording.ts has the format.
  *
- * A client's frame has the time at which the server read it: sessions that are replayed together keep the order in which
- * the server worked.
+ * A client's frame gets the time at which the server read it, so sessions that are replayed together keep the server's order.
  */
 import { log } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';
@@ -49,17 +48,17 @@ interface RecordedSession {
   readonly since: number;
   readonly decoder: SessionDecoder;
   readonly redactor: Redactor;
-  /** Decoded frames of the client that the server has not read, with the bytes behind them. */
+  /** Decoded events of the client that the server has not read yet. */
   readonly unread: DecodedEvent[];
   /** Bytes of memory that these events take. */
   unreadSize: number;
-  /** Frames that the server began to read before they were complete. */
+  /** How many frames the server began to read before they were complete. */
   early: number;
   /** The first line is written. */
   isBegun: boolean;
-  /** It ended before its connection. */
+  /** The recording ended before its connection. */
   isCut: boolean;
-  /** A ClientHello arrived: what follows is encrypted, until `security` is set. */
+  /** A ClientHello arrived: the bytes are encrypted until `security` is set. */
   isTls: boolean;
   /** Bytes of memory. */
   held: number;
@@ -77,7 +76,7 @@ export interface Recordings {
   readonly sessions: Map<number, RecordedSession>;
   /** Bytes of memory of all sessions. */
   held: number;
-  /** Reasons for which recordings were cut, each logged once. */
+  /** Reasons for cuts, each logged once. */
   readonly complaints: Set<string>;
 }
 
@@ -129,11 +128,11 @@ export function startRecording(server: Recorded): void {
   }
 }
 
-/** The server's recordings. @param folder where they are without `--record`; empty: nowhere @throws Error, a sentence */
+/** Opens the server's recordings once. @param folder used without `--record`; empty: none @throws Error, a sentence */
 export function openRecordings(server: Recorded, folder: string): Recordings {
   const { record, recordMax, recordCredentials } = server.configuration;
   const chosen = record === '' ? folder : record;
-  if (chosen === '') throw new Error('there is no folder for recordings; start the server with --record DIR');
+  if (chosen === '') throw new Error('no folder for recordings; start the server with --record DIR');
   server.recordings ??= newRecordings(server, chosen, recordMax, recordCredentials);
   return server.recordings;
 }
@@ -161,7 +160,7 @@ function newRecordings(
         noteArrived(recordings, connection as Recordable, { bytes, start, end }),
       read: connection => noteRead(recordings, connection as Recordable),
       sent: (connection, bytes, start, end) => {
-        // What a faulty socket makes of it follows.
+        // A faulty socket reports its altered bytes to `wrote`.
         if ((connection as Recordable).socket.altersOutput) return;
         noteSent(recordings, connection as Recordable, { bytes, start, end });
       },
@@ -215,7 +214,7 @@ export async function closeRecordings({ recordings }: Pick<Recorded, 'recordings
   await untilWritten(recordings.files);
 }
 
-/** The session of a connection. One that began to be observed with its first byte has none yet. */
+/** The session of a connection, which begins with its first byte. @returns undefined if it was cut, or is encrypted */
 function sessionOf(recordings: Recordings, connection: Recordable): RecordedSession | undefined {
   const known = recordings.sessions.get(connection.id);
   const session = known?.connection === connection ? known : beginSession(recordings, connection);
@@ -307,7 +306,7 @@ function noteDecoded(session: RecordedSession, event: DecodedEvent): void {
   const waits = event.from === 'client' && event.kind !== 'request';
   if (!waits || (unread.length === 0 && (event.kind === 'bytes' || session.early > 0))) {
     if (waits && event.kind === 'frame') session.early--;
-    // What arrives is read in the next turn.
+    // The server reads arrivals in its next turn.
     const turn = session.connection.server.counters.turns + (waits ? 1 : 0);
     addEvent(redactor, { ...event, turn });
   } else {
@@ -378,7 +377,12 @@ function write(recordings: Recordings, session: RecordedSession, line: string): 
   const { fault, maxSize } = files;
   if (fault !== undefined) complain(recordings, session, fault);
   else if (fitsInFolder(files, Buffer.byteLength(line))) appendTo(files, session.name, line);
-  else complain(recordings, session, `all recordings together may have ${size.show(maxSize)} (--record-max)`);
+  else
+    complain(
+      recordings,
+      session,
+      `the folder is full: all recordings together are at most ${size.show(maxSize)} (--record-max)`,
+    );
 }
 
 /** Cuts the session. The log says why, once for each reason. */
@@ -394,6 +398,6 @@ function cut(recordings: Recordings, session: RecordedSession, why: string): voi
   if (session.isCut) return;
   const { isBegun, name } = session;
   forget(recordings, session);
-  // A short line has room at the end of any folder.
+  // The line is short, and may exceed the limit.
   if (isBegun) appendTo(recordings.files, name, showEvent({ kind: 'cut', at: timeOf(session), why }));
 }

@@ -1,9 +1,9 @@
 /**
- * Taps observe connections: the trace, recordings and tests see through them what is received and sent. While there is none, a
- * read and a frame sent each cost one check, `taps.isOn`.
+ * Taps observe the bytes and frames of connections, for the trace, recordings and tests. Without taps, each read and each sent
+ * frame costs one check, `taps.isOn`.
  */
 
-/** The part of a connection that taps read. A tap may declare that it needs more, such as a whole `Connection`. */
+/** The part of a connection that taps read. A tap may require more, such as a whole `Connection`. */
 export interface Tapped {
   readonly id: number;
   /** Commands arrive on it. It is never observed: the output of `watch` would cause more output. */
@@ -23,20 +23,20 @@ export interface TappedPayload {
   readonly key: number;
 }
 
-/** An observer. The bytes are lent for the call, during which it must neither change nor send nor close anything. */
+/** An observer. The bytes are lent for the call. A tap must not change, send or close anything. */
 export interface Tap {
-  /** Bytes arrived, as the peer sent them: masked, but decrypted. The server reads them in its next turn. */
+  /** Bytes arrived: still masked, but decrypted. The server reads them in its next turn. */
   arrived?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
   /** The server has read a frame. @param first its first byte: FIN, RSV and opcode; undefined on a wire without frames */
   read?(connection: Tapped, first: number | undefined, payload: TappedPayload): void;
   /** Whole frames are queued for the peer; before the handshake is complete, and on other wires, bytes. */
   sent?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
   /**
-   * Bytes leave that were not queued as whole frames: those of a script's line or, on a socket that alters its output, all that
-   * is written, in place of what was queued.
+   * Bytes were written that were not queued as whole frames: those of a script's line or, on a socket that alters its output, all
+   * bytes after the change.
    */
   wrote?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
-  /** A fault acts on what is sent (handlers/faults/). @param fault as it was written, such as `close=1011 after=3` */
+  /** A fault changes the output (handlers/faults/). @param fault as the user wrote it, such as `close=1011 after=3` */
   fault?(connection: Tapped, fault: string): void;
   /** The connection is about to be freed. */
   ended?(connection: Tapped): void;
@@ -44,7 +44,7 @@ export interface Tap {
 
 /** The taps of a server. */
 export interface Taps {
-  /** Whether there is any. */
+  /** Whether any tap exists. */
   isOn: boolean;
   /** These observe all connections, including future ones. */
   readonly all: Set<Tap>;
@@ -63,7 +63,7 @@ export function addTap(taps: Taps, which: number | 'all', tap: Tap): void {
   taps.isOn = true;
 }
 
-/** Undoes `addTap`. Without effect if there is no such tap. */
+/** Undoes `addTap`. Has no effect on an unknown tap. */
 export function removeTap(taps: Taps, which: number | 'all', tap: Tap): void {
   if (which === 'all') taps.all.delete(tap);
   else if (taps.byId.get(which)?.delete(tap) && taps.byId.get(which)?.size === 0) taps.byId.delete(which);

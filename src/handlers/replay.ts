@@ -1,6 +1,6 @@
 /**
- * The handler `replay`: plays the server's side of the recording NAME against each client of `/replay/NAME`. The recordings are
- * those of `--replay` or, without it, of `--record`; also HAR files. Strangers must not have it, so it needs `--faults`.
+ * The handler `replay`: plays the server's side of the recording NAME against each client of `/replay/NAME`. It finds recordings
+ * and HAR files in the folder of `--replay` or, without it, of `--record`. It must not be public, so it needs `--faults`.
  */
 import { readFileSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,15 +21,17 @@ import { checkPlayable } from '../scripts/playable.ts';
 import type { Script } from '../scripts/script.ts';
 import { beginScript, heldByScript, stopScript } from './scripts/play.ts';
 
-/** The sessions of a file, which is read again when it has changed. */
+/** The sessions of a file. `stamp` shows whether the file has changed since. */
 interface ReadFile {
   readonly stamp: string;
   readonly sessions: readonly Recording[];
 }
 
 export function newReplayHandler(server: Server): Handler {
-  /** By path; the file that was used last is the last. */
+  /** By path, the most recently used last. */
   const known = new Map<string, ReadFile>();
+  /** The last script: one handshake asks for it several times. */
+  let last: { readonly recording: Recording; readonly speed: number; readonly script: Script } | undefined;
 
   function find({ path, query }: Head): Script {
     const { faults, replay, record } = server.configuration;
@@ -39,12 +41,15 @@ export function newReplayHandler(server: Server): Handler {
     const recording =
       more.length > 0 || folder === '' || !isRecordingName(name) ? undefined : recordingIn(folder, name);
     if (recording === undefined) throw new ProtocolError(404, 'no recording of this name');
-    const script = toScript(recording, speedOf(query));
+    const chosen = speedOf(query);
+    if (last?.recording === recording && last.speed === chosen) return last.script;
+    const script = toScript(recording, chosen);
     try {
       checkPlayable(script, 'server');
     } catch (error) {
       throw new ProtocolError(422, `this recording cannot be replayed: ${(error as Error).message}`);
     }
+    last = { recording, speed: chosen, script };
     return script;
   }
 

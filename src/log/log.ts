@@ -19,10 +19,10 @@ export type LogFields = Readonly<Record<string, string | number | boolean | unde
 /** A server that shares the process with others. */
 export type LogSource = object;
 
-/** The source of what runs now; `undefined` in a process with one server. */
+/** The current source; `undefined` in a process with one server. */
 const sources = new AsyncLocalStorage<LogSource>();
 
-/** Calls `act`. The events that it and all it starts log have this source. */
+/** Calls `act` as this source: events logged by it, and by callbacks that it starts, belong to the source. */
 export function logAs<T>(source: LogSource, act: () => T): T {
   return sources.run(source, act);
 }
@@ -63,7 +63,7 @@ const ownSink: Watcher = {
 /** The program adds its own sink. A process that opens servers for its tests has no log. */
 let watchers: readonly Watcher[] = [];
 let observers: readonly Observer[] = [];
-/** The highest level that any watcher or observer receives; -1: there is none. */
+/** The highest level that any watcher or observer receives; -1 without any. */
 let threshold = -1;
 /** A watcher is running. */
 let isDelivering = false;

@@ -6,6 +6,6 @@ export const maxAgents = 20;
 /** Characters of the name of an agent. */
 export const maxAgentName = 200;
 
-/** Reads and writes of a case that its report shows, and the bytes that it shows of each: a few KiB a report. */
+/** The most reads and writes that the report of a case shows, and bytes of each: a few KiB a report. */
 export const maxWireLogLines = 40;
 export const maxWireLogBytes = 64;

@@ -6,7 +6,7 @@ const MiB = 1024 * KiB;
 /** Characters of a recording's name, so that the name of its file fits every file system. */
 export const maxRecordingName = 100;
 
-/** All recordings of a folder together: the default of `--record-max`. An hour of chat among twenty takes some 20 MB. */
+/** The default of `--record-max`, for all recordings of a folder together. An hour of chat among twenty takes some 20 MB. */
 export const defaultRecordMax = 100 * MiB;
 
 /** A longer frame is recorded as bytes, piece by piece, and cannot be compared: the default of `--max-message`. */
@@ -15,21 +15,21 @@ export const maxRecordedFrame = 16 * MiB;
 /** A message that is longer, without compression, is recorded without its content. */
 export const maxRecordedMessage = 16 * MiB;
 
-/** What all recordings of a server hold in memory: incomplete frames, and lines that wait for the disk. */
+/** Memory of all recordings of a server: incomplete frames, and lines that wait for the disk. */
 export const maxRecorderMemory = 32 * MiB;
 
 /** A file that is replayed is read as a whole. */
 export const maxReplayFile = 256 * MiB;
 
-/** Milliseconds for which a replay waits for what the recorded server sent, as a script waits for a frame. */
+/** Milliseconds for which a replay waits for an expected message, as a script waits for a frame. */
 export const replayPatience = 10_000;
 
-/** What a server may send ahead of the replay of a session, in messages and bytes. After that TCP makes it wait. */
+/** Messages and bytes that a server may send ahead of the replay. Beyond them, the client stops reading. */
 export const maxReplayBacklog = 10_000;
 export const maxReplayBacklogBytes = 64 * MiB;
 
-/** A recording that a server replays. It is read at once, while others wait, and a megabyte takes some 10 ms. */
+/** The largest recording that a server replays. Reading it blocks the loop for some 10 ms a megabyte. */
 export const maxServedRecording = 16 * MiB;
 
-/** Recordings that a server keeps in memory after they were replayed. */
+/** Replayed recordings that a server keeps in memory. */
 export const maxServedRecordings = 4;

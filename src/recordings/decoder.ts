@@ -1,6 +1,6 @@
 /**
- * The bytes of a connection, in both directions, as the events of a recording: the opening handshake, frames, and bytes that are
- * no frames. It judges nothing: what the peers make of a frame is not its business. Frames are copied when they are complete.
+ * Decodes the bytes of a connection, in both directions, into the events of a recording: the opening handshake, frames, and bytes
+ * that are not frames. It enforces only the rules of framing. Complete frames are copied.
  */
 import { constants, inflateRawSync } from 'node:zlib';
 import { CloseCode, Opcode, ProtocolError } from '../protocol/codes.ts';
@@ -27,12 +27,12 @@ type Stage = 'head' | 'answer' | 'frames' | 'bytes' | 'ignored';
 interface Stream {
   readonly from: Side;
   stage: Stage;
-  /** What has arrived of the next head or frame, and its length. */
+  /** The beginning of the next head or frame, and its length. */
   pieces: Buffer[];
   size: number;
-  /** With fewer bytes, nothing can be decoded. */
+  /** The size at which the next decoding can succeed. */
   needed: number;
-  /** Bytes of the body of an HTTP request that are still to be skipped. */
+  /** Bytes to skip: the rest of a request's body, or of a frame whose beginning was not seen. */
   toSkip: number;
   /** The payloads of the incomplete message. */
   message:
@@ -145,7 +145,7 @@ function decodeOne(decoder: SessionDecoder, stream: Stream, input: Buffer, at: n
         ? decodeRequest(decoder, input, at)
         : decodeResponse(decoder, input, at);
     case 'answer':
-      // A client that does not wait for the answer: its frames are decoded behind it.
+      // A client that does not wait for the answer: its frames are decoded after it.
       if (input.length > absoluteMaxHeader) stream.stage = 'ignored';
       return 0;
     case 'frames':
@@ -188,7 +188,7 @@ function decodeRequest(decoder: SessionDecoder, input: Buffer, at: number): numb
   }
 }
 
-/** The server writes the head of a response at once. What is no answer to the handshake is of no interest. */
+/** Skips everything but the answer to the handshake. The server writes the head of a response in one piece. */
 function decodeResponse(decoder: SessionDecoder, input: Buffer, at: number): number {
   const { request, server, client } = decoder;
   if (request === undefined || !input.toString('latin1', 0, 13).startsWith('HTTP/1.1 101 ')) {

@@ -7,8 +7,8 @@ import { Opcode } from '../protocol/codes.ts';
 import type { NumberedEvent, RecordedHeaders, Recording } from './recording.ts';
 
 /**
- * The sessions of a HAR file. The number of an event is that of its message, from 1.
- * @param name of the file: those of the sessions have a number behind it, if there are several
+ * The sessions of a HAR file. An event's line is the number of its message, from 1.
+ * @param name of the file; if it has several sessions, a number follows in their names
  * @throws Error, a sentence
  */
 export function parseHar(name: string, text: string): Recording[] {

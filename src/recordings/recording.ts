@@ -1,5 +1,5 @@
 /**
- * A recording: one WebSocket session, as a file of JSON lines. The first line says what it is; each other line is an event with
+ * A recording: one WebSocket session, as a file of JSON lines. The first line is the header; each other line is an event with
  * its time (`at`, milliseconds since `time`) and its sender (`from`):
  *
  *     {"pollywog":"recording","version":1,"time":"2026-11-27T05:06:38.412Z","side":"server","id":7}
@@ -12,7 +12,8 @@
  *
  * `raw` has a frame's exact bytes in hexadecimal digits. `text`, or `hex` if it is not text, has the content: of a control frame,
  * or of the message that this frame completes, without compression. `fin` is false if more frames of the message follow.
- * `turn` is the turn of the server's loop in which it read or sent this. `bytes` has what is no frame. A frame that was `redacted` contained a credential, and has no `raw`.
+ * `turn` is the turn of the server's loop that read or sent it. `bytes` has bytes that are not frames. A `redacted` frame contained
+ * a credential, and has no `raw`.
  */
 import { isUtf8 } from 'node:buffer';
 import { isObject } from '../options/json.ts';
@@ -21,7 +22,7 @@ import { maxRecordingName } from '../protocol/recordingLimits.ts';
 
 export type Side = 'client' | 'server';
 
-/** What the first line says. */
+/** The first line. */
 export interface RecordingHeader {
   /** ISO time in UTC, from which all times of the recording count. */
   readonly time: string;
@@ -29,7 +30,7 @@ export interface RecordingHeader {
   readonly side: Side;
   /** The connection's id in the server that recorded it. */
   readonly id?: number;
-  /** Where the client connected to, without credentials. */
+  /** The server's URL, without credentials. */
   readonly url?: string;
 }
 
@@ -39,7 +40,7 @@ export type RecordedHeaders = Readonly<Record<string, string>>;
 interface Timed {
   /** Milliseconds since `time` of the header. */
   readonly at: number;
-  /** The turn of the recorded server in which it read or sent this. */
+  /** The turn of the recorded server that read or sent it. */
   readonly turn?: number;
 }
 
@@ -77,7 +78,7 @@ export interface FrameEvent extends Timed {
   readonly raw: Buffer | undefined;
 }
 
-/** Bytes that are no valid frame, and those that follow them. */
+/** An invalid frame, and all bytes after it. */
 export interface BytesEvent extends Timed {
   readonly kind: 'bytes';
   readonly from: Side;
@@ -185,7 +186,7 @@ function contentFields(opcode: number, { isText, bytes }: Content): object {
     const shown = isUtf8(reason) ? { text: reason.toString('utf8') } : { hex: reason.toString('hex') };
     return { code: bytes.readUInt16BE(), ...(reason.length === 0 ? {} : shown) };
   }
-  // The kind of a message is what its receiver is told: a text that is not valid UTF-8 fails the connection.
+  // A text that is not valid UTF-8 fails the connection, so its receiver never sees it as text.
   if (isText && isUtf8(bytes)) return { text: bytes.toString('utf8') };
   return { hex: bytes.toString('hex') };
 }
@@ -258,7 +259,7 @@ function parseFields(fields: Record<string, unknown>, line: number): NumberedEve
   if (typeof status === 'number' && from === 'server')
     return { kind: 'response', line, at, from, status, headers: parseHeaders(fields, line) };
   if (typeof opcode !== 'string')
-    throw fault(line, 'it is no event: it has no request, status, opcode or bytes');
+    throw fault(line, 'it is not an event: it has no request, status, opcode or bytes');
   return { ...parseFrame(fields, opcode, line), line, at, from };
 }
 
@@ -280,7 +281,8 @@ function parseFrame(
   if (!(Number.isInteger(opcode) && opcode >= 0 && opcode <= 15))
     throw fault(line, `"${name}" is not the name of an opcode`);
   const { fin, compressed, raw } = fields;
-  if (raw !== undefined && typeof raw !== 'string') throw fault(line, '"raw" has hexadecimal digits');
+  if (raw !== undefined && typeof raw !== 'string')
+    throw fault(line, '"raw" is not a text of hexadecimal digits');
   return {
     kind: 'frame',
     opcode,

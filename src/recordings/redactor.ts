@@ -1,6 +1,6 @@
 /**
- * From decoded events to those that are written: without credentials, unless they are asked for. The frames of a message wait for
- * its last one, because only the whole message shows whether it contains a credential.
+ * Removes credentials from decoded events before they are written. The frames of a message wait for its last one, because only
+ * the whole message shows whether it contains a credential.
  */
 import { Opcode } from '../protocol/codes.ts';
 import { eventMemory, type FrameEvent, type RecordedEvent, type Side } from './recording.ts';
@@ -10,7 +10,7 @@ import { redactEvent } from './secrets.ts';
 interface Messages {
   /** The frames of the incomplete message, and those between them. */
   waiting: FrameEvent[];
-  /** Messages that were complete. */
+  /** How many messages were complete. */
   count: number;
 }
 
@@ -52,7 +52,7 @@ export function addEvent(redactor: Redactor, event: RecordedEvent): void {
   if (isData) messages.count++;
 }
 
-/** @param last the last frame of the message, if it was redacted: then the others lose their bytes, too */
+/** @param last the last frame if it was redacted: then the other frames of the message lose their bytes, too */
 function flushMessage(redactor: Redactor, messages: Messages, last: FrameEvent | undefined): void {
   const { onEvent } = redactor;
   for (const [index, event] of messages.waiting.entries()) {
@@ -67,7 +67,7 @@ function dropWaiting(redactor: Redactor, messages: Messages): void {
   messages.waiting = [];
 }
 
-/** No more frames follow: those of an incomplete message are written, without their bytes if it is a first one. */
+/** Writes the frames of incomplete messages, without the bytes of a first message: no more frames follow. */
 export function flushRedactor(redactor: Redactor): void {
   flushSide(redactor, 'client');
   flushSide(redactor, 'server');

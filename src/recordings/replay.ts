@@ -1,6 +1,6 @@
 /**
- * What a client does to replay recordings, and what it expects: pure. Several recordings, such as those of all members of a
- * chat, become one plan, so the server gets everything in the order in which the recorded server read it.
+ * The plan of a replay: the client's actions, and the expected answers. Several recordings, such as those of all members of a
+ * chat, become one plan, so the server reads them in the recorded order.
  */
 import { printableJson } from '../log/printable.ts';
 import { Opcode } from '../protocol/codes.ts';
@@ -14,18 +14,18 @@ import type {
   ResponseEvent,
 } from './recording.ts';
 
-/** What a server is expected to send next in a session. */
+/** An expected arrival in a session. */
 export type Expected =
   | { readonly kind: 'message'; readonly content: Content }
   /** A message whose content was not recorded: it was too long, or could not be inflated. */
   | { readonly kind: 'any message' }
   | { readonly kind: 'close'; readonly payload: Buffer }
-  /** Bytes that are no frame. */
+  /** Bytes that are not a frame. */
   | { readonly kind: 'failure'; readonly reason: string }
   /** The connection ends. */
   | { readonly kind: 'end' };
 
-/** What a server has sent. */
+/** An actual arrival. */
 export type Arrived = Exclude<Expected, { kind: 'any message' }>;
 
 export type ReplayAction =
@@ -35,11 +35,11 @@ export type ReplayAction =
       readonly request: RequestEvent | undefined;
       readonly response: ResponseEvent | undefined;
     }
-  /** Sends bytes as they were recorded: whole frames, or something else. */
+  /** Sends the recorded bytes: whole frames, or anything else. */
   | { readonly kind: 'send'; readonly bytes: Buffer; readonly isWhole: boolean }
   /** Sends a frame with this content: it was recorded without bytes, or compressed. */
   | { readonly kind: 'sendFrame'; readonly opcode: number; readonly payload: Buffer }
-  /** Sends a close frame: as it was recorded or, if it was redacted, with this payload. */
+  /** Sends the recorded close frame or, if it was redacted, one with this payload. */
   | { readonly kind: 'close'; readonly bytes: Buffer | undefined; readonly payload: Buffer }
   /** Ends the connection without a close frame. */
   | { readonly kind: 'leave' }
@@ -52,11 +52,11 @@ export interface ReplayStep {
   readonly session: number;
   /** The line of its file. */
   readonly line: number;
-  /** Steps of one turn of the recorded server have the same number: their actions are done at once. */
+  /** The same for all steps of one turn of the recorded server: their actions are sent together. */
   readonly group: number;
   /**
-   * Whether what the session expects in this group arrives in this order. A server that reads two sessions in one turn may
-   * answer one before it tells both about the other, and in two turns not.
+   * Whether the session's arrivals of this group have a fixed order. A server that reads two sessions in one turn may interleave
+   * their answers and broadcasts differently than in two turns.
    */
   readonly isOrdered: boolean;
   readonly action: ReplayAction;
@@ -89,7 +89,7 @@ interface Planned {
   readonly action: ReplayAction;
 }
 
-/** What has happened in a session so far. */
+/** The state of a session while it is planned. */
 interface Progress {
   isClientClosed: boolean;
   isServerClosed: boolean;
@@ -102,7 +102,7 @@ function actionsOf({ events }: Recording): Planned[] {
   const response = events.find((event): event is NumberedEvent & ResponseEvent => event.kind === 'response');
   const [first] = events;
   if (first === undefined) return [];
-  // The server has worked on the request when it answers.
+  // The response's time, not the request's: by then the server had handled the request.
   const planned: Planned[] = [
     { event: response ?? request ?? first, action: { kind: 'open', request, response } },
   ];
@@ -131,10 +131,10 @@ function actionOf(event: NumberedEvent, progress: Progress): ReplayAction | unde
 
 function clientAction(event: FrameEvent, progress: Progress): ReplayAction | undefined {
   const { opcode, isCompressed, isFinal, content, raw } = event;
-  // The pings of this server are answered as they come.
+  // The replay answers this server's pings itself.
   if (opcode === Opcode.Pong) return undefined;
   if (opcode === Opcode.Close) {
-    // An answer, which is sent when the server closes.
+    // An answer: the replay sends it when the server closes.
     if (progress.isServerClosed) return undefined;
     progress.isClientClosed = true;
     return { kind: 'close', bytes: raw, payload: content?.bytes ?? noBytes };
@@ -168,7 +168,7 @@ function serverAction(
   };
 }
 
-/** What the client sent is sent again. The server's bytes fail the connection, as they did when they were recorded. */
+/** Sends the client's bytes again. The server's bytes are expected to fail the connection, as they did in the recording. */
 function bytesAction({ from, bytes }: BytesEvent, progress: Progress): ReplayAction | undefined {
   if (from === 'client') return { kind: 'send', bytes, isWhole: false };
   if (progress.isServerClosed) return undefined;
@@ -176,7 +176,7 @@ function bytesAction({ from, bytes }: BytesEvent, progress: Progress): ReplayAct
   return { kind: 'expect', expected: { kind: 'failure', reason: 'as recorded' } };
 }
 
-/** Whether the server has sent what was recorded. A message is compared as a whole, however it is divided and compressed. */
+/** Whether an arrival matches. Messages are compared as a whole: fragments and compression do not matter. */
 export function isAsExpected(expected: Expected, arrived: Arrived): boolean {
   if (expected.kind === 'any message') return arrived.kind === 'message';
   if (expected.kind === 'message' && arrived.kind === 'message') {
@@ -187,7 +187,7 @@ export function isAsExpected(expected: Expected, arrived: Arrived): boolean {
   return expected.kind === arrived.kind;
 }
 
-/** Characters of a content that a difference shows. */
+/** The most characters of a content that a difference shows. */
 const maxShownContent = 200;
 
 /** As in a script: `text "hello"`, `close 1000 "bye"`. */
@@ -209,7 +209,7 @@ export function showExpected(expected: Expected): string {
     case 'end':
       return 'the end of the connection';
     case 'failure':
-      return `what is no WebSocket (${expected.reason})`;
+      return `bytes that break the protocol (${expected.reason})`;
   }
 }
 
@@ -220,7 +220,7 @@ function shorten(text: string): string {
 }
 
 /**
- * Where two long texts differ is more of interest than how they begin.
+ * Locates the difference of two long messages, whose shown beginnings may be equal.
  * @returns the index of the first difference, if both are messages of one kind, and long
  */
 export function firstDifference(expected: Expected, arrived: Arrived): number | undefined {

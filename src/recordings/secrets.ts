@@ -1,12 +1,12 @@
-/** Credentials in recordings: they are left out of headers, URLs and messages, since a recording is made to be given to others. */
+/** Removes credentials from headers, URLs and messages, because people share recordings. */
 import { hidden, redact, redactMessage } from '../protocol/http/redact.ts';
 import type { RecordedEvent, RecordedHeaders } from './recording.ts';
 
-/** Names of header fields, parameters and members whose values are credentials. An `author` is none. */
+/** Names of header fields, parameters and members whose values are credentials; not `author`. */
 const secretName =
   /token|secret|passw|passphrase|auth(?!or(?!i))|cookie|credential|api[-_]?key|jwt|session|bearer|^(?:key|sig|sign|signature|pass|pwd)$/i;
 
-/** They match, and are no secrets. */
+/** These match `secretName`, but are not secret. */
 const publicHeaders: ReadonlySet<string> = new Set(['sec-websocket-key', 'sec-websocket-accept']);
 
 const jsonWebToken = /\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*/g;

@@ -1,4 +1,4 @@
-/** The server's side of a recording as a script, which the player of scripts plays against any client. */
+/** Converts the server's side of a recording to a script, for any client. */
 import { Opcode } from '../protocol/codes.ts';
 import { splitList } from '../protocol/http/fields.ts';
 import { scriptTimeout } from '../protocol/scriptLimits.ts';
@@ -7,7 +7,7 @@ import type { Direction, FrameLine, Script, ScriptStep } from '../scripts/script
 import type { FrameEvent, NumberedEvent, Recording } from './recording.ts';
 import { type Expected, showExpected } from './replay.ts';
 
-/** What has happened so far. */
+/** The state of the conversion. */
 interface Progress {
   /** The time of the last step. */
   at: number;
@@ -18,8 +18,8 @@ interface Progress {
 }
 
 /**
- * Pings and pongs of the client are left out: the player answers pings, and ignores pongs. So are all steps after bytes of the
- * client that are no frames.
+ * Leaves out the client's pings and pongs, since the player answers pings and ignores pongs; and all events after the client sent
+ * bytes that are not frames.
  * @param speed how much faster than recorded; Infinity: the server's frames follow each other at once
  */
 export function toScript({ name, events }: Recording, speed: number): Script {
@@ -44,7 +44,7 @@ export function toScript({ name, events }: Recording, speed: number): Script {
       steps.push({ kind: 'wait', line, source, time: Math.min(longestGap, Math.round(gap / speed)) });
     steps.push(step);
   }
-  // A client may take its time, as the recorded one did.
+  // A client may take as long as the recorded one did.
   const timeout = Math.ceil(longest) + scriptTimeout;
   steps.unshift({ kind: 'timeout', line: 1, source: `timeout ${timeout}ms`, time: timeout });
   const subprotocol = subprotocolOf(events);

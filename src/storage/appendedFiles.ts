@@ -1,6 +1,6 @@
 /**
- * Private files of one kind in a folder, such as recordings, to which lines are appended. They are written between turns, one
- * after the other, so a slow disk does not block the loop, and a thousand files need one descriptor.
+ * Private files in a folder, such as recordings, to which lines are appended. Writes are asynchronous and one at a time, so a slow
+ * disk does not block the loop, and a thousand files need one descriptor.
  */
 import { chmodSync, readdirSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -11,15 +11,15 @@ export interface AppendedFiles {
   readonly folder: string;
   /** The end of each file's name. */
   readonly extension: string;
-  /** The most bytes that all files together may have. */
+  /** The limit for all files together, in bytes. */
   readonly maxSize: number;
-  /** Bytes of all files, with the lines that wait to be written. */
+  /** Bytes of all files, including pending lines. */
   size: number;
-  /** The lines that wait, by the file's name without extension, and their length. */
+  /** Pending lines, by the file's name without extension; and their length. */
   readonly pending: Map<string, string[]>;
   pendingSize: number;
   isWriting: boolean;
-  /** Why a write failed, a sentence. After that nothing is written any more. */
+  /** Why a write failed, a sentence. Later lines are discarded. */
   fault: string | undefined;
   readonly whenDrained: (() => void)[];
 }
@@ -33,7 +33,7 @@ export function openAppendedFiles(folder: string, extension: string, maxSize: nu
   try {
     makeFolder(folder);
     const names = readdirSync(folder);
-    // A new folder of the user, which has the usual mode.
+    // The user just created the folder, with the default mode.
     if (names.length === 0) chmodSync(folder, 0o700);
     if ((statSync(folder).mode & 0o077) !== 0)
       throw new Error(`others may read it; chmod 700 ${folder}, or choose another folder`);
@@ -54,12 +54,12 @@ export function pathOf({ folder, extension }: AppendedFiles, name: string): stri
   return join(folder, name + extension);
 }
 
-/** Whether `maxSize` allows so many bytes more. */
+/** Whether `maxSize` allows this many more bytes. */
 export function fitsInFolder({ size, maxSize }: AppendedFiles, bytes: number): boolean {
   return size + bytes <= maxSize;
 }
 
-/** @param name of the file, without extension: the caller has checked that it is no path */
+/** @param name of the file, without extension. The caller has checked that it is not a path. */
 export function appendTo(files: AppendedFiles, name: string, line: string): void {
   if (files.fault !== undefined) return;
   const { pending } = files;

@@ -122,7 +122,7 @@ test('npm’s ws refuses invalid text at its end, which is NON-STRICT and fails 
   assert.equal(strict.status, 1);
 });
 
-test('a server that changes what it echoes fails, and the lines say what was expected and seen', async t => {
+test('a server that changes its echoes fails, and each line has the expected and the actual answers', async t => {
   const url = await startEcho(t, data => Buffer.concat([data, Buffer.from('!')]));
   const { status, lines } = await run(t, url, '--cases', '6.2.1', '--cases', '2.2');
   assert.equal(status, 1);

@@ -70,7 +70,7 @@ test('a ping without a pong fails when the connection ends', async t => {
   assert.deepEqual(await client.closed, { code: 1006, reason: '' });
 });
 
-test('raw bytes leave as they are, so a test can break any rule', async t => {
+test('raw bytes are sent unchanged, so a test can break any rule', async t => {
   const client = await connect(await openEcho(t));
   client.sendRaw(Buffer.of(0x81, 0x01, 0x78));
   const { code, reason } = await client.closed;
@@ -120,7 +120,7 @@ test('the options are those of the program, and a wrong one is refused', async t
   await assert.rejects(connect('http://localhost'), /the URL must be a URL such as ws:/);
 });
 
-test('a refusal, and the lack of a server, are sentences', async t => {
+test('a refused handshake, and a refused connection, reject with a sentence', async t => {
   const server = await listen({ origin: 'https://example.com' });
   t.after(() => server.close());
   await assert.rejects(connect(server.url, { origin: 'http://x' }), /^Error: refused: 403 Forbidden: /);
@@ -130,7 +130,7 @@ test('a refusal, and the lack of a server, are sentences', async t => {
   await assert.rejects(connect('unix:/no/such/socket'), /^Error: nothing listens at \/no\/such\/socket/);
 });
 
-test('a client that nobody reads from stops reading, and goes on when its messages are taken', async t => {
+test('a client stops reading when too many messages wait, and resumes when they are taken', async t => {
   const { url, accepted } = await openRaw(t);
   const client = await connect(url);
   const socket = await accepted;
@@ -150,7 +150,7 @@ test('a client that nobody reads from stops reading, and goes on when its messag
   client.destroy();
 });
 
-test('several sends that wait for the network all go on', async t => {
+test('several sends that wait for the network all resolve', async t => {
   const client = await connect(await openEcho(t), { compress: 'off', maxMessage: '64MB' });
   const large = Buffer.alloc(8 * 1024 * 1024);
   await Promise.all([client.send(large), client.send(large)]);

@@ -170,8 +170,17 @@ describe('a server that violates the protocol', limit, () => {
   ];
   for (const [what, spoil, sentence] of handshakes) {
     test(`in its handshake ends the client with exit code 7: ${what} [4.1-36, 7.2.1-1, 7.2.1-2]`, async t => {
-      const url = await startRaw(t, ({ socket, response }) => socket.write(spoil(response)));
+      let hasServerEnded = false;
+      const url = await startRaw(t, ({ socket, response }) => {
+        socket.write(spoil(response));
+        const endLate = () => {
+          hasServerEnded = true;
+          socket.end();
+        };
+        setTimeout(endLate, 10_000).unref();
+      });
       await expectEnd(t, [url, ...awaiting], 7, sentence);
+      assert.equal(hasServerEnded, false, 'the client ends the connection');
     });
   }
 

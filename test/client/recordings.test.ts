@@ -71,7 +71,7 @@ test('--record writes the session to a private file, without the credentials of 
   assert.doesNotMatch(text, /hush/);
 });
 
-test('a recording is equal when it is replayed against the same server, and its path need not be given', async t => {
+test('a replay against the same server is equal, and the URL needs no path', async t => {
   const url = await startPollywog(t);
   const file = await recordEcho(t);
   for (const speed of ['max', '1', '20']) {
@@ -93,7 +93,7 @@ test('a different answer is reported with the line of the recording, and the exi
   assert.deepEqual([status, stdout], [1, 'replayed 1 session: 3 sent, 2 compared: 1 of 1 session differ\n']);
 });
 
-test('a message too many, and a close frame with another code, are differences', async t => {
+test('an extra message, and a close frame with another code, are differences', async t => {
   const file = await recordEcho(t);
   const cases = [
     { answers: ['one', 'two', 'three'], says: /line 9: expected close 1000; the server sent text "three"/ },
@@ -117,7 +117,7 @@ test('a message too many, and a close frame with another code, are differences',
   }
 });
 
-test('a refused handshake, and a server that is not there, end the replay as they end a session', async t => {
+test('a refused handshake, and a refused connection, have the exit codes of a session', async t => {
   const file = await recordEcho(t);
   const server = await listen({ defaultHandler: 'none' });
   t.after(() => server.close());
@@ -128,7 +128,7 @@ test('a refused handshake, and a server that is not there, end the replay as the
   assert.deepEqual([nobody.status, nobody.stdout], [3, '']);
 });
 
-test('sessions that were recorded together are replayed together: each hears what it heard then', async t => {
+test('sessions that were recorded together are replayed together, and each receives the same messages', async t => {
   const folder = temporaryFolder();
   const server = await listen({ record: folder });
   const clients: ClientProcess[] = [];
@@ -159,7 +159,7 @@ test('the WebSockets of a HAR file are replayed', async t => {
   assert.equal(stdout, 'replayed 2 sessions: 3 sent, 3 compared: equal\n');
 });
 
-test('a file that is no recording is refused with its line, and so are options that say something else', async () => {
+test('a file that is not a recording is refused with its line, and so are options that contradict --replay', async () => {
   const file = join(temporaryFolder(), 'session.jsonl');
   writeFileSync(
     file,
@@ -168,9 +168,9 @@ test('a file that is no recording is refused with its line, and so are options t
   const cases: [string[], RegExp][] = [
     [['--replay', file], /session\.jsonl": line 2: "from" is neither "client" nor "server"/],
     [['--replay', '/nowhere'], /--replay "\/nowhere": ENOENT/],
-    [['--replay', temporaryFolder()], /there is no recording/],
+    [['--replay', temporaryFolder()], /--replay found no recording/],
     [['--speed', 'max'], /--speed needs --replay/],
-    [['--replay', file, '-x', 'hello'], /--replay sends what was recorded; remove --send/],
+    [['--replay', file, '-x', 'hello'], /--replay sends the recorded messages; remove --send/],
     [['--replay', file, '--speed', '0'], /--speed must be max, or a number such as 1/],
   ];
   for (const [options, says] of cases) {

@@ -177,7 +177,7 @@ test('waits in the steps are timeouts: a peer that fails at the second part is O
   assert.equal(endCase(never).verdict, 'FAILED');
 });
 
-test('a text of which the header and the parts are sent apart is one masked frame', () => {
+test('a text whose header and parts are written separately is one masked frame', () => {
   const run = begin('6.4.3');
   timePassed(run);
   timePassed(run);

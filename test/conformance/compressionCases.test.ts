@@ -31,7 +31,7 @@ test('the kinds compress differently: texts to less than a third, the picture an
   assert.ok(ratio.get('document')! > 0.95);
 });
 
-test('pieces follow each other, and go on at the beginning of the data', () => {
+test('pieces follow each other, and wrap around at the end of the data', () => {
   const kind = payloadKinds[0]!;
   const length = 131_072;
   const pieces = Array.from({ length: 5 }, (_, at) => pieceOf(kind, at * length, length));

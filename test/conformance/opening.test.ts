@@ -108,7 +108,7 @@ test('a server that drops TCP instead of refusing is NON-STRICT; one that stays 
   assert.equal(withoutResponse(open('pings/empty').test, 'the end', true).verdict, 'FAILED');
 });
 
-test('patterns cover cases by name and by number, and what is below', () => {
+test('patterns cover cases by name and by number, and the cases below them', () => {
   const numbered = (pattern: string) =>
     classicCases.filter(each => coversCase(pattern, each)).map(({ number }) => number);
   assert.deepEqual(numbered('6.4'), ['6.4.1', '6.4.2', '6.4.3', '6.4.4']);

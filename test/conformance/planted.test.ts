@@ -1,4 +1,4 @@
-/** A sample of `make planted`; and all of its bugs can still be planted. */
+/** Runs a sample of `make planted`, and checks that all of its bugs can still be planted. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { conformanceCases } from '../../src/conformance/table.ts';

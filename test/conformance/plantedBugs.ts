@@ -22,7 +22,7 @@ const extensions = 'protocol/websocket/extensions.js';
 const reading = 'core/readSocketData.js';
 const head = 'protocol/http/head.js';
 
-/** In order: what, where, the check, what is left of it, and the case that finds it. */
+/** In order: the bug, the file, the check, its replacement, and the case that finds the bug. */
 const rows: readonly (readonly [does: string, file: string, find: string, replace: string, found: string])[] =
   [
     ['accepts reserved bits', frame, 'if ((first & 0x70) !== 0)', 'if (false)', 'reserved-bits/text-rsv3'],

@@ -48,7 +48,7 @@ test('--record writes a private file for each session, with its handshake, its f
   await page.text();
   await server.close();
   const [recording, ...others] = recordingsIn(folder);
-  assert.equal(others.length, 0, 'a page is no session');
+  assert.equal(others.length, 0, 'a page is not a session');
   assert.ok(recording && isRecordingName(recording.name));
   assert.equal(statSync(join(folder, `${recording.name}.jsonl`)).mode & 0o777, 0o600);
   assert.equal(statSync(folder).mode & 0o777, 0o700);
@@ -69,7 +69,7 @@ test('--record writes a private file for each session, with its handshake, its f
   assert.ok(sent?.kind === 'frame' && sent.raw?.equals(text), 'the raw bytes are those that were sent');
 });
 
-test('the bytes of a client that breaks the protocol are recorded, and why it was closed', async () => {
+test('a recording has the bytes of a client that breaks the protocol, and the reason of the close', async () => {
   const folder = temporaryFolder();
   const server = await listen({ record: folder });
   const client = await connectRaw(server.port, { path: '/echo' });
@@ -87,7 +87,7 @@ test('the bytes of a client that breaks the protocol are recorded, and why it wa
   ]);
 });
 
-test('a session over TLS is recorded as it was encrypted, and a compressed message as it was meant', async () => {
+test('a session over TLS is recorded decrypted, and a compressed message inflated', async () => {
   const folder = temporaryFolder();
   const identity = makeCertificate('localhost', { names: ['localhost'] });
   const server = await listen({ record: folder, tlsCert: [identity.cert], tlsKey: [identity.key] });
@@ -132,7 +132,7 @@ test('credentials of URLs, headers and first messages are in no recording, unles
   }
 });
 
-test('recordings end at --record-max, and the server goes on', async () => {
+test('recordings end at --record-max, and the sessions continue', async () => {
   const folder = temporaryFolder();
   const server = await listen({ record: folder, recordMax: '20KB' });
   const client = await connectRaw(server.port, { path: '/echo' });
@@ -238,7 +238,7 @@ test('while all sessions are recorded, a turn reads one of them, and none is mix
   }
 });
 
-test('what a fault or a script sends that is no frame is recorded as it left', async () => {
+test('invalid bytes of a fault or a script are recorded unchanged', async () => {
   const folder = temporaryFolder();
   const script = { broken: '> hex 8305 6c6174' };
   const server = await listen({ record: folder, faults: true, script });

@@ -35,7 +35,7 @@ function receive(connection: Connection, bytes: Buffer): void {
 
 const hi = frame(opcode.text, 'hi');
 
-test('a tap sees the bytes as they arrive, each frame that is read, what is sent, and the end', () => {
+test('a tap sees arriving bytes, read frames, sent frames, and the end', () => {
   const server = newFakeServer();
   const { connection } = openFakeConnection(server, echo);
   const { id } = connection;

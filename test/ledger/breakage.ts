@@ -1,14 +1,14 @@
 /**
- * Breaks the code beside a marker. By default the statement that follows the marker is removed or inverted: the condition of an
- * `if` becomes false, what is returned is negated, and any other statement is left out. `breaks.txt` lists what to do
- * where that is not possible, or would break something else:
+ * Breaks the code beside a marker. By default it removes or inverts the statement after the marker: the condition of an `if`
+ * becomes false, a returned value is negated, and any other statement is removed. `breaks.txt` has replacements for code where
+ * that is impossible, or would break something else:
  *
  *     5.1-4 src/core/send.ts
  *     - writeFrameHeader(chunk.bytes, chunk.used, first, length)
  *     + writeFrameHeader(chunk.bytes, chunk.used, first, length, 0)
  *
- * The text behind `-` is looked for in the code below the marker. If a file has several markers of a rule, the first entry is for the first
- * marker.
+ * The text after `-` is the first match below the marker. If a file has several markers of a rule, the first entry is for the
+ * first marker.
  */
 import { readFileSync } from 'node:fs';
 import { root } from '../support/documents.ts';

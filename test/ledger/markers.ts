@@ -1,5 +1,5 @@
 /**
- * Collects the markers: `[5.1-2]` in a comment of the source stands beside the code that enforces the rule, and in the name of a
+ * Collects the markers: `[5.1-2]` in a comment of the source is beside the code that enforces the rule, and in the name of a
  * test it says that the test fails without that code. A marker may have several ids: `[5.1-2, 5.1-3]`.
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -78,7 +78,7 @@ function nameAround(lines: readonly string[], at: number): string {
     if (text.trim() === '' || indentOf(text) >= indent || /^\s*(?:\*|\/[/*])/.test(text)) continue;
     const name = nameIn(text);
     if (name !== undefined) return name;
-    // The end of a parameter list stands before its beginning.
+    // Upwards, the end of a parameter list precedes its beginning.
     if (!/^\s*\)/.test(text)) indent = Math.max(1, indentOf(text));
   }
   return '';

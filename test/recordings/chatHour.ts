@@ -14,7 +14,7 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const checkout = fileURLToPath(new URL('../../../', import.meta.url));
 
-/** What the chat of the changed build does wrong, in a file of dist/. */
+/** The bug of the changed build: a file of dist/, and a replacement in it. */
 export const plantedChange = {
   file: 'handlers/chat/encoders.js',
   find: 'left: ({ uid, nick }) => packet(PacketCommand.DelUser, unsolicited, uid, nick.text)',
@@ -30,7 +30,7 @@ export interface ChatHour {
 /** How often each of them speaks, and how long they stay, on average. */
 const secondsBetweenPosts = 30;
 const secondsOfStay = 900;
-/** What happens within so many seconds reaches the server at once. */
+/** Actions within this many seconds reach the server together. */
 const step = 5;
 
 const rooms = ['pond', 'lake', 'brook'];

@@ -75,7 +75,7 @@ test('a session becomes its handshake, its frames, and the content of its messag
   assert.deepEqual(lines(events(session)), decoded);
 });
 
-test('the events are the same in whatever pieces the bytes arrive', () => {
+test('the events do not depend on how the bytes are divided', () => {
   for (const size of [1, 2, 7, 1000]) assert.deepEqual(lines(events(session, size)), decoded);
 });
 
@@ -85,7 +85,7 @@ test('each frame has the bytes with which it was sent', () => {
   assert.deepEqual(Buffer.concat(raw), Buffer.concat(sent));
 });
 
-test('requests before the handshake, a PROXY header and frames that do not wait for the answer are no obstacle', () => {
+test('requests and a PROXY header before the handshake are skipped, and frames before its answer are decoded', () => {
   const found = events([
     ['client', Buffer.from('PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n')],
     ['client', Buffer.from('POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nGET / HTTP')],
@@ -96,7 +96,7 @@ test('requests before the handshake, a PROXY header and frames that do not wait 
   assert.deepEqual(lines(found), [...decoded.slice(0, 2), { from: 'client', opcode: 'text', text: 'early' }]);
 });
 
-test('what speaks no WebSocket, or is refused, is no session', () => {
+test('other protocols and refused handshakes have no events', () => {
   assert.deepEqual(events([['client', Buffer.from('hello\r\n')]]), []);
   const refused = Buffer.from('HTTP/1.1 404 Not Found\r\n\r\n');
   assert.deepEqual(
@@ -108,7 +108,7 @@ test('what speaks no WebSocket, or is refused, is no session', () => {
   );
 });
 
-test('from the first bytes that are no frame on, all are recorded as bytes', () => {
+test('after an invalid frame, everything is recorded as bytes', () => {
   const bad = Buffer.from([0xf1, 0x80, 1, 2, 3, 4]);
   const late = frame(opcode.text, 'late');
   const found = events([...session.slice(0, 3), ['client', bad], ['client', late]]);
@@ -141,7 +141,7 @@ test('compressed messages are inflated, with the context of those before them', 
   assert.deepEqual(lines(found.slice(2)), [{ ...compressed, text }, { ...compressed, text }, compressed]);
 });
 
-test('after a message that was not inflated, no content is guessed for those that may refer to it', () => {
+test('messages that may refer to one that was not inflated have no content', () => {
   const compress = (text: string, dictionary = '') =>
     deflateRawSync(text, {
       finishFlush: constants.Z_SYNC_FLUSH,
@@ -156,7 +156,7 @@ test('after a message that was not inflated, no content is guessed for those tha
       ['server', response(field)],
       ['client', sent(compress(first))],
       ['client', sent(compress(huge))],
-      // With context takeover, it refers to the end of what was too long.
+      // With context takeover, it refers to the end of the message that was too long.
       ['client', sent(compress(last, extensions.length === 0 ? `quack ${'y'.repeat(10)}` : ''))],
     ]);
     return found.slice(2).map(event => event.kind === 'frame' && event.content?.bytes.toString());
@@ -165,7 +165,7 @@ test('after a message that was not inflated, no content is guessed for those tha
   assert.deepEqual(contents('client_no_context_takeover'), [first, undefined, last]);
 });
 
-test('whatever bytes arrive, they are decoded without an error, and none is decoded twice', () => {
+test('random bytes cause no error, and no byte is decoded twice', () => {
   const random = newRandom(13);
   for (let run = 0; run < 300; run++) {
     const sent = session.map(([from, bytes], index): Sent => {

@@ -29,7 +29,7 @@ test('the sessions of a HAR file are replayed in the order of time', () => {
   );
 });
 
-test('a file that is no HAR file, or has no WebSocket, says so', () => {
+test('a file that is not HAR, or has no WebSocket, is refused', () => {
   assert.throws(() => parseHar('x', '{"log":'), /not valid JSON/);
   assert.throws(() => parseHar('x', '{"log":{}}'), /it is not a HAR file/);
   assert.throws(() => parseHar('x', '{"log":{"entries":[]}}'), /has no WebSocket messages/);

@@ -1,4 +1,4 @@
-/** Credentials are left out of recordings, in whatever place clients send them; all else stays. */
+/** Recordings contain no credentials, wherever clients send them, and everything else. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Opcode } from '../../src/protocol/codes.ts';
@@ -77,7 +77,7 @@ test('a first message loses its credentials, and with them its raw bytes', () =>
   assert.equal(redactEvent(harmless, true), harmless);
 });
 
-test('a later message loses only what is called a token', () => {
+test('a later message loses only members called token', () => {
   const later = text('{"password":"of the day","from":"ada"}');
   assert.equal(redactEvent(later, false), later);
   assert.equal(redactEvent(text('{"token":"abc"}'), false).content?.bytes.toString(), '{"token":"***"}');

@@ -21,10 +21,10 @@ import { defaults } from '../../protocol/limits.ts';
 import type { ClientConfiguration } from '../configuration.ts';
 import { openSocket } from '../dial.ts';
 
-/** The deadlines of the cases are at least so many milliseconds: a good server answers at once, but the machine may be busy. */
+/** The shortest deadline of a case, in milliseconds. A good server answers at once, but its machine may be busy. */
 const patience = 5000;
 
-/** Milliseconds in which a dropped socket may write the rest of its output. */
+/** Milliseconds for a dropped socket to write the rest of its output. */
 const lingerTime = 1000;
 
 export function runCase(
@@ -89,9 +89,9 @@ export function runCase(
 }
 
 interface CaseDriver {
-  /** Writes each element in a turn of its own. */
+  /** Writes each element in a separate turn. */
   write(pieces: readonly Buffer[]): void;
-  /** Does what the run asks for: output, the timer, the end. */
+  /** Carries out the run's requests: output, timer, end. */
   drive(run: CaseRun): void;
   /** Ends TCP after the output. */
   drop(): void;
@@ -107,7 +107,7 @@ function newDriver(socket: Socket): CaseDriver {
     const piece = pieces.shift();
     isWriting = piece !== undefined && socket.writable;
     if (isWriting) {
-      // A write for itself is a packet for itself, if the peer has read the one before.
+      // A separate write is a separate packet, if the peer has read the previous one.
       socket.write(piece!, () => setImmediate(writeNext));
     } else if (isDropping) {
       socket.destroySoon();

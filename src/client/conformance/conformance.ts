@@ -43,7 +43,7 @@ export async function runConformance(configuration: ClientConfiguration): Promis
   const identity = await readIdentity(configuration);
   const unreachable = await probe(configuration, identity);
   if (unreachable !== undefined) return unreachable;
-  // A run takes minutes: a report that cannot be written is noticed before it.
+  // A run takes minutes, so a report that cannot be written fails it at the start.
   const files = reports.map(({ format, file }) => ({ format, descriptor: openReport(file) }));
   const isPrinting = !reports.some(({ file }) => file === '-');
   const print = (line: string) => {
@@ -68,7 +68,7 @@ export async function runConformance(configuration: ClientConfiguration): Promis
   return isBad ? ExitCode.Failed : ExitCode.Done;
 }
 
-/** An ordinary handshake. @returns the exit code if there is no server, or it refuses */
+/** Tries an ordinary handshake. @returns the exit code if it fails */
 async function probe(
   configuration: ClientConfiguration,
   identity: SecureContext | undefined,
@@ -78,7 +78,7 @@ async function probe(
     connection.socket.destroy();
     return undefined;
   }
-  // A server that breaks a rule here is what the cases are for.
+  // The cases report a server that breaks a rule here.
   if (connection.exit === ExitCode.ProtocolError) return undefined;
   process.stderr.write(`pollywog-client: ${connection.sentence}\n`);
   return connection.exit;

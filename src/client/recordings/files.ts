@@ -11,7 +11,7 @@ import { parseRecording, type Recording, recordingExtension } from '../../record
 export function readRecordings(paths: readonly string[]): Recording[] {
   const recordings = paths.flatMap(path => readPath(path));
   if (recordings.length === 0)
-    throw new UsageError(`--replay: there is no recording (*${recordingExtension}) in ${paths.join(', ')}`);
+    throw new UsageError(`--replay found no recording (*${recordingExtension}) in ${paths.join(', ')}`);
   return recordings;
 }
 

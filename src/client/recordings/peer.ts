@@ -1,4 +1,4 @@
-/** One session of a replay: it keeps what the server sends until it is compared, and answers pings. */
+/** One session of a replay: keeps the server's messages until they are compared, and answers pings. */
 import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
 import { CloseCode, Opcode } from '../../protocol/codes.ts';
@@ -25,14 +25,14 @@ import { maskedFrame } from '../frames.ts';
 export interface ReplayPeer {
   readonly socket: Socket;
   readonly endpoint: Endpoint;
-  /** What has arrived and was not compared yet, and its bytes. */
+  /** Arrived, but not compared yet; and the bytes of these messages. */
   readonly arrived: Arrived[];
   arrivedBytes: number;
   /** The beginning of an incomplete frame. */
   rest: Buffer;
   /** The payload of the last pong. */
   pong: string;
-  /** Bytes that are no frames were sent, and maybe a part of one: nothing can be added. */
+  /** We have sent bytes that are not whole frames, so the server would misread any further frame. */
   isUnframed: boolean;
   /** We ended the connection. */
   hasLeft: boolean;
@@ -84,7 +84,7 @@ function isBacklogged({ arrived, arrivedBytes }: ReplayPeer): boolean {
   return arrived.length > maxReplayBacklog || arrivedBytes > maxReplayBacklogBytes;
 }
 
-/** The first of what has arrived, which is not kept any longer. */
+/** Removes and returns the oldest arrival. */
 export function takeArrived(peer: ReplayPeer): Arrived | undefined {
   const arrived = peer.arrived.shift();
   if (arrived?.kind === 'message') peer.arrivedBytes -= arrived.content.bytes.length;
@@ -115,7 +115,7 @@ function receiveControl(peer: ReplayPeer, event: ProtocolEvent): void {
     peer.pong = Buffer.from(bytes.subarray(start, end)).toString('latin1');
     return;
   }
-  // RFC 6455 §5.5.1, §5.5.2: pings and close frames are answered, whatever was recorded.
+  // RFC 6455 §5.5.1, §5.5.2: pings and close frames are answered, even if the recorded client did not.
   const opcode = event === ProtocolEvent.Ping ? Opcode.Pong : Opcode.Close;
   if (isReplyDue) socket.write(maskedFrame(FIN | opcode, bytes, start, end));
   if (event === ProtocolEvent.Ping) return;
@@ -126,7 +126,7 @@ function receiveControl(peer: ReplayPeer, event: ProtocolEvent): void {
   socket.end();
 }
 
-/** Sends bytes as they are, if the connection takes any. @param isWhole whether they are whole frames */
+/** Sends bytes unchanged, if the socket is writable. @param isWhole whether they are whole frames */
 export function sendRaw(peer: ReplayPeer, bytes: Uint8Array, isWhole = true): void {
   if (!isWhole) peer.isUnframed = true;
   if (peer.socket.writable) peer.socket.write(bytes);
@@ -144,14 +144,14 @@ export function sendReplayClose(peer: ReplayPeer, payload: Buffer, bytes: Buffer
   startClosing(peer.endpoint);
 }
 
-/** Ends the connection without a close frame. What still arrives is not compared. */
+/** Ends the connection without a close frame. Later arrivals are not compared. */
 export function leaveReplayPeer(peer: ReplayPeer): void {
   peer.hasLeft = true;
   endEndpoint(peer.endpoint);
   peer.socket.end();
 }
 
-/** The replay is over: closes what is still open. */
+/** The replay is over: closes the session if it is still open. */
 export function closeReplayPeer(peer: ReplayPeer): void {
   sendReplayClose(peer, closePayload(CloseCode.NormalClosure, ''), undefined);
   peer.socket.end();

@@ -1,4 +1,4 @@
-/** `--record`: the session becomes a file, as in the server (recordings/recording.ts), without credentials. */
+/** `--record`: writes the session to a file, in the server's format (recordings/recording.ts), without credentials. */
 import { closeSync, constants, fchmodSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { extname } from 'node:path';
 import { quoted, UsageError } from '../../options/error.ts';
@@ -18,8 +18,8 @@ export interface SessionRecorder {
 
 /**
  * Creates the file, or empties it. Its mode is 0600.
- * @param url where the client connects to
- * @param count 1 for the first connection; the files of later ones have the number behind their names
+ * @param url of the server
+ * @param count 1 for the first connection; later ones append the number to the file's name
  * @throws UsageError
  */
 export function openSessionRecorder(
@@ -44,8 +44,8 @@ export function openSessionRecorder(
   const record = (event: RecordedEvent) => {
     if (isCut) return;
     const line = showEvent(event);
-    isCut = written + line.length > defaultRecordMax;
-    const why = `a recording may have ${size.show(defaultRecordMax)}`;
+    isCut = written + Buffer.byteLength(line) > defaultRecordMax;
+    const why = `a recording is at most ${size.show(defaultRecordMax)} long`;
     write(isCut ? showEvent({ kind: 'cut', at: event.at, why }) : line);
   };
   const redactor = newRedactor(hasCredentials, record);

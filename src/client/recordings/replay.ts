@@ -1,9 +1,9 @@
 /**
  * `--replay`: plays the client's side of recordings against a server, and compares what the server sends.
  *
- * Before each action, everything that the recorded server had sent by then must have arrived, in all sessions. If the last
- * action was one of another session, a ping makes sure that the server has read it. So the server reads what it is sent in
- * the recorded order, however fast the replay is. Only what the recorded server read in one turn is sent at once.
+ * Before each action, the replay waits until everything that the recorded server had sent by then has arrived, in all sessions.
+ * When another session acts next, a ping makes sure that the server has read the last action. So the server reads all sessions in
+ * the recorded order, at any speed. Only frames that the recorded server read in one turn are sent together.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SecureContext } from 'node:tls';
@@ -43,9 +43,9 @@ interface ReplaySession {
   readonly recording: Recording;
   /** Undefined before its handshake. */
   peer: ReplayPeer | undefined;
-  /** What must arrive next, with its line and its time in the recording. */
+  /** The next expected arrivals, with their lines and times in the recording. */
   readonly expected: ExpectedStep[];
-  /** The first difference. After it the session goes on, since others depend on it, but nothing of it is compared. */
+  /** The first difference. The session then continues, since others depend on it, but is no longer compared. */
   difference: { readonly line: number; readonly sentence: string } | undefined;
   compared: number;
 }
@@ -54,15 +54,15 @@ interface Replay {
   readonly configuration: ClientConfiguration;
   readonly identity: SecureContext | undefined;
   readonly sessions: readonly ReplaySession[];
-  /** Wakes whoever waits for a change. */
+  /** Resolves the pending `untilChange`. */
   wake: () => void;
-  /** The time in the recordings up to which everything was done. */
+  /** The recorded time of the last action. */
   at: number;
   sent: number;
   barriers: number;
 }
 
-/** Where the report goes: a summary, and the differences. */
+/** Receives the summary (`out`) and the differences (`error`). */
 export interface ReplayOutput {
   out(text: string): void;
   error(text: string): void;
@@ -73,7 +73,7 @@ const printed: ReplayOutput = {
   error: text => void process.stderr.write(text),
 };
 
-/** @returns the exit code: 1 if the server sent something else @throws UsageError */
+/** @returns the exit code: 1 if the server's messages differ @throws UsageError */
 export async function runReplay(
   configuration: ClientConfiguration,
   output: ReplayOutput = printed,
@@ -89,7 +89,7 @@ export async function runReplay(
     ...{ wake: () => {}, at: 0, sent: 0, barriers: 0 },
   };
   const begun = performance.now();
-  /** The sessions that have sent something in the last group with actions. */
+  /** The sessions that sent something in the last group with actions. */
   const actors = new Set<ReplaySession>();
   for (const group of groupsOf(planReplay(recordings))) {
     const actions = group.filter(({ action }) => action.kind !== 'expect');
@@ -103,7 +103,7 @@ export async function runReplay(
         if (!isAlone || actor !== replay.sessions[first.session]) await untilRead(replay, actor);
       actors.clear();
     }
-    // First, since an answer may arrive while another session is opened.
+    // Expectations come before the actions, since an answer may arrive while another session is opened.
     for (const step of group) expect(replay.sessions[step.session]!, step);
     // Frames that were read together are sent together.
     const corked = actions.flatMap(({ session }) => replay.sessions[session]!.peer?.socket ?? []);
@@ -144,7 +144,7 @@ function expect(session: ReplaySession, { action, ...step }: ReplayStep): void {
   compareArrived(session);
 }
 
-/** @returns the outcome of the first handshake, if there is no server, or it refuses */
+/** @returns the outcome of the first handshake if it fails; then the replay ends */
 async function perform(
   replay: Replay,
   session: ReplaySession,
@@ -172,7 +172,10 @@ async function open(
   const connection = await dial(own, identity, () => {});
   if ('exit' in connection) {
     if (sessions.every(({ peer }) => peer === undefined)) return connection;
-    session.difference = { line, sentence: `expected a WebSocket; the client said: ${connection.sentence}` };
+    session.difference = {
+      line,
+      sentence: `expected a WebSocket; the handshake failed: ${connection.sentence}`,
+    };
     return undefined;
   }
   session.peer = openReplayPeer(connection, configuration.maxMessage, () => {
@@ -188,10 +191,10 @@ async function open(
   return undefined;
 }
 
-/** Fields that the client writes itself, or that belong to the connection that was recorded. */
+/** Fields that the client writes itself, or that belong to the recorded connection only. */
 const ownFields = /^(?:host|connection|upgrade|origin|content-length|transfer-encoding|sec-websocket-.*)$/;
 
-/** The recorded request. What the command line says comes first: it has the credentials that the recording has not. */
+/** The recorded request. The command line overrides it, since it has the credentials that the recording lacks. */
 function requestOf(
   { request, address }: ClientConfiguration,
   recorded: RequestEvent | undefined,
@@ -228,7 +231,7 @@ function isSendable(value: string): boolean {
   return /^[\t\x20-\x7e\x80-\xff]*$/.test(value);
 }
 
-/** Compares what has arrived with what was expected, until one of them is missing. */
+/** Compares arrivals with expectations until either list is empty. */
 function compareArrived(session: ReplaySession): void {
   const { expected, peer } = session;
   while (peer !== undefined && (expected.length > 0 || session.difference !== undefined)) {
@@ -257,7 +260,7 @@ function differenceOf({ line, expected }: ExpectedStep, arrived: Arrived): Repla
   };
 }
 
-/** Waits until all that is expected has arrived. A session in which nothing arrives for too long differs. */
+/** Waits for all expected arrivals. A session that waits too long differs. */
 async function untilArrived(replay: Replay): Promise<void> {
   for (;;) {
     const waiting = replay.sessions.filter(
@@ -266,7 +269,7 @@ async function untilArrived(replay: Replay): Promise<void> {
     );
     const [first] = waiting.map(({ expected }) => expected[0]!).sort((one, other) => one.at - other.at);
     if (first === undefined) return;
-    // What the recorded server sent later by itself, this one may send as late.
+    // This server may take as long as the recorded one did.
     const patience = replayPatience + Math.max(0, first.at - replay.at);
     const isChanged = await untilChange(replay, patience);
     if (isChanged) continue;
@@ -289,7 +292,7 @@ function untilChange(replay: Replay, patience: number): Promise<boolean> {
   });
 }
 
-/** Waits until the server has read everything that the session has sent. A server that does not answer pings is not waited for. */
+/** Waits until the server has read all input of the session, or `replayPatience` is over: it may not answer pings. */
 async function untilRead(replay: Replay, { peer }: ReplaySession): Promise<void> {
   if (peer === undefined || peer.isUnframed) return;
   const ping = `replay ${++replay.barriers}`;

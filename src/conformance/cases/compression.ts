@@ -28,7 +28,7 @@ const sizes: readonly (readonly [length: number, fragment: number, seconds: numb
   [131_072, 32_768, 480],
 ];
 
-/** The classic suite sends 1,000 messages of every size, 11 GB in all. With so many bytes a case, both groups take a minute. */
+/** Most bytes of a case. The classic suite sends 1,000 messages of every size, 11 GB in all; with this limit, both groups take a minute. */
 const maxVolume = 4 * 1024 * 1024;
 const maxMessages = 1000;
 

@@ -64,7 +64,7 @@ function accepted(name: string, what: string, demand: HandshakeDemand): Row {
   };
 }
 
-/** RFC 6455 §4.4: a server that does not support the version says which it does. */
+/** RFC 6455 §4.4: a server that does not support the version names the one that it supports. */
 function namesVersion({ status, headers }: ResponseHead): string | undefined {
   if (status < 400) return undefined;
   const versions = (headers.get('sec-websocket-version') ?? '').split(',').map(each => each.trim());
@@ -214,7 +214,7 @@ const acceptances: Row[] = [
   }),
 ];
 
-/** RFC 7692 §7.1: the server declines what it does not know or what is invalid, and does without compression. */
+/** RFC 7692 §7.1: the server declines unknown and invalid parameters, and accepts without compression. */
 const declined = [
   'permessage-deflate; unknown',
   'permessage-deflate; server_max_window_bits=7',

@@ -75,7 +75,7 @@ const frames: Row[] = [
   {
     name: 'ping-between',
     description:
-      'Sends a compressed text in three fragments, the last one empty, with a ping behind the first.',
+      'Sends a compressed text in three fragments, the last one empty, with a ping after the first.',
     expectation: 'A pong answers the ping; then the text is echoed.',
     plan: () =>
       answered(

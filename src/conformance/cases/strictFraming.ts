@@ -120,7 +120,7 @@ const lengths = inGroup('Lengths', 'lengths', [
   {
     name: 'pauses',
     description:
-      'Sends a binary message of 300 bytes with pauses of 0.1 s behind the header and inside the payload.',
+      'Sends a binary message of 300 bytes with pauses of 0.1 s after the header and inside the payload.',
     expectation: 'The message is echoed.',
     plan: () =>
       answered(
@@ -181,13 +181,13 @@ const fragments = inGroup('Fragmentation', 'fragments', [
   },
   {
     name: 'rsv-in-second',
-    description: 'Sends a text in two fragments, of which the second has RSV2 set.',
+    description: 'Sends a text in two fragments; the second has RSV2 set.',
     expectation: 'The peer fails the connection with 1002: no extension defines the bit.',
     plan: () => mustFail([begun('fragment1'), sendContinuation('fragment2', { rsv: 2 })]),
   },
   {
     name: 'rsv1-in-second',
-    description: 'Sends a text in two fragments, of which the second has RSV1 set.',
+    description: 'Sends a text in two fragments; the second has RSV1 set.',
     expectation: 'The peer fails the connection with 1002: no extension defines the bit.',
     plan: () => mustFail([begun('fragment1'), sendContinuation('fragment2', { rsv: 4 })]),
   },

@@ -144,7 +144,7 @@ const longerRows: Row[] = [
   {
     name: 'empty-first-and-last-fragment',
     number: '6.1.3',
-    description: 'Sends a text in three fragments, of which the first and the last are empty.',
+    description: 'Sends a text in three fragments; the first and the last are empty.',
     expectation: 'The text is echoed.',
     plan: () =>
       answered(
@@ -226,7 +226,7 @@ function range(first: number, end: number, after = ''): Sequence {
   return digits;
 }
 
-/** U+nFFFE and U+nFFFF of every plane: not characters, and valid UTF-8 all the same. */
+/** U+nFFFE and U+nFFFF of every plane: noncharacters, but valid UTF-8. */
 function noncharacters(): Sequence[] {
   return Array.from({ length: 17 }, (_, plane) => [plane * 0x10000 + 0xfffe, plane * 0x10000 + 0xffff])
     .flat()

@@ -7,7 +7,7 @@ export interface TimedResult extends CaseResult {
 }
 
 export interface Report {
-  /** What was tested, such as the URL of a server or the name of a client. */
+  /** The peer under test: the URL of a server or the name of a client. */
   readonly subject: string;
   /** When the run began: an ISO 8601 time in UTC. */
   readonly started: string;
@@ -36,7 +36,7 @@ export function titleOf({ test: { name, number } }: CaseResult): string {
   return number === undefined ? name : `${number} ${name}`;
 }
 
-/** One sentence: why the verdict is not OK. */
+/** The reason for the verdict, as a sentence. */
 export function reasonOf({ behaviorClose, result, resultClose, verdict, behavior }: CaseResult): string {
   if (verdict === 'OK') return result;
   const isClosing = behavior === 'OK' || (behaviorClose !== 'OK' && behavior === 'NON-STRICT');

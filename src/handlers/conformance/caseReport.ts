@@ -1,4 +1,4 @@
-/** The report of one case, in the names and the forms of the classic suite's JSON. */
+/** The report of one case, in the format of the classic suite's JSON. */
 import type { Happening } from '../../conformance/case.ts';
 import type { CaseResult } from '../../conformance/verdict.ts';
 import type { Head } from '../../protocol/http/head.ts';
@@ -55,7 +55,7 @@ export function caseReport({ agent, index, result, outcome, request, startedAt }
   };
 }
 
-/** How much of a payload is shown, in bytes. */
+/** The most bytes of a payload that a report shows. */
 const shownPayload = 64;
 
 function shown(happening: Happening): Json {

@@ -25,17 +25,17 @@ interface CaseSession {
   /** Times of `exactClock`. */
   readonly begunAt: number;
   timer: NodeJS.Timeout | undefined;
-  /** Writes, in order: those before `at` are queued, and `offset` bytes of the one there. */
+  /** Pending writes, in order. Those before `at`, and `offset` bytes of `writes[at]`, are already queued. */
   writes: readonly Buffer[];
   at: number;
   offset: number;
-  /** Bytes that are not queued yet. */
+  /** Bytes of `writes` that are not queued yet. */
   waiting: number;
   /** Called once, with the result; undefined afterwards. */
   onOver: OnOver | undefined;
 }
 
-/** What the driver knows of a case that is over. */
+/** The data of a finished case, for its report. */
 export interface CaseOutcome {
   readonly run: CaseRun;
   readonly wireLog: WireLog;
@@ -43,7 +43,7 @@ export interface CaseOutcome {
   readonly duration: number;
 }
 
-/** Milliseconds for each answer. The classic suite waits a second for most, but on a busy machine, clients may take longer. */
+/** Milliseconds for each answer. The classic suite mostly waits one second, but clients on a busy machine may take longer. */
 const patience = 3000;
 
 type OnOver = (result: CaseResult, outcome: CaseOutcome) => void;
@@ -66,7 +66,7 @@ export function startCase(
     waiting: 0,
     onOver,
   };
-  // The case has an endpoint of its own. To the core, these are bytes without frames.
+  // The case has its own endpoint. The core sees bytes without frames.
   connection.endpoint = undefined;
   connection.data = session;
   connection.wire = caseWire;
@@ -75,7 +75,7 @@ export function startCase(
 
 const sessionOf = ({ data }: Connection) => data as CaseSession;
 
-/** Does what the case asks for. */
+/** Queues the case's output, restarts its timer, and ends it if it is over. */
 function drain(connection: Connection, session: CaseSession): void {
   const { run } = session;
   if (run.output.length > 0) {
@@ -110,7 +110,7 @@ function onTimeout(connection: Connection, session: CaseSession): void {
   drain(connection, session);
 }
 
-/** The case is over: reports it, and ends the connection when its output has left. */
+/** The case is over: reports it, and ends the connection after its output. */
 function finish(connection: Connection, session: CaseSession, why: string): void {
   const { run, onOver, wireLog, begunAt } = session;
   if (onOver === undefined) return;
@@ -123,7 +123,7 @@ function finish(connection: Connection, session: CaseSession, why: string): void
   endConnection(connection);
 }
 
-/** Queues each write in a flush of its own, and long ones in slices. */
+/** Queues each write in a separate flush, and long ones in slices. */
 const producer: Producer = {
   produce(connection) {
     const session = sessionOf(connection);
@@ -143,7 +143,7 @@ const producer: Producer = {
     return false;
   },
 
-  // The wire counts it.
+  // `caseWire.held` counts it.
   held: () => 0,
 };
 
@@ -155,14 +155,14 @@ const caseWire: Wire = {
     startBudget(connection);
     connection.messageAt = connection.server.now;
     noteOctets(session.wireLog, 'RO', bytes, start, end);
-    // The bytes are lent for this call, and the case keeps the beginning of a frame.
+    // The bytes are lent for this call, but the case keeps incomplete frames.
     receiveBytes(session.run, Buffer.from(bytes.subarray(start, end)));
     charge(connection, end - start);
     drain(connection, session);
     return end;
   },
 
-  /** Ended from outside, by a command or because memory is short: the case has no result. */
+  /** A command, or a lack of memory, closes the connection: the case has no result. */
   close(connection, code, reason) {
     const session = sessionOf(connection);
     session.onOver = undefined;
@@ -176,7 +176,7 @@ const caseWire: Wire = {
     finish(connection, sessionOf(connection), error ?? 'the client ended the TCP connection');
   },
 
-  /** The case has deadlines of its own. */
+  /** The case has its own deadlines. */
   checkDeadlines() {},
 
   held(connection) {

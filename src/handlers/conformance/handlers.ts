@@ -1,5 +1,5 @@
 /**
- * The paths on which client drivers of Autobahn's suite ask for cases, run them and ask for reports. Each is a handler, of the
+ * The paths on which client drivers of Autobahn's suite list cases, run them and request reports. Each is a handler of the
  * same name.
  */
 import { resolve } from 'node:path';
@@ -27,7 +27,7 @@ import {
 export function newConformanceHandlers({ configuration }: Server): readonly Handler[] {
   const { conformance, conformanceExclude, reportDir } = configuration;
   if (!conformance) return [];
-  // The folder is the one that the server was started in, wherever a daemon goes.
+  // Relative to the folder in which the server was started: a daemon changes its own.
   const suite = newSuite(conformanceExclude, reportDir === '' ? '' : resolve(reportDir));
   return [
     newPath(suite, 'getCaseCount', [], connection => answer(connection, suite.cases.length)),
@@ -47,7 +47,7 @@ export function newConformanceHandlers({ configuration }: Server): readonly Hand
   ];
 }
 
-/** @param wants what the query must have */
+/** @param wants the required parameters of the query */
 function newPath(
   suite: Suite,
   name: string,
@@ -110,7 +110,7 @@ function newRunPath(suite: Suite): Handler {
   };
 }
 
-/** Answers when the case is over, or at once if it is. */
+/** Answers when the case is over. */
 function answerStatus(suite: Suite, connection: Connection, test: ConformanceCase, agent: string): void {
   const result = suite.agents.get(agent)?.results.get(numberOf(test));
   if (result !== undefined) return answer(connection, { behavior: result.behavior });
@@ -119,7 +119,7 @@ function answerStatus(suite: Suite, connection: Connection, test: ConformanceCas
   suite.waiting.set(key, (suite.waiting.get(key) ?? new Set()).add(connection));
 }
 
-/** @param connection its data is the key of the status that it waits for, if there is one */
+/** @param connection its `data` is the key of the awaited status, if any */
 function forgetWaiting({ waiting }: Suite, connection: Connection): void {
   const key = String(connection.data);
   const connections = waiting.get(key);

@@ -1,4 +1,4 @@
-/** The page with the results of all agents, `index.html`: one table, and in front of it what is not as it should be. */
+/** The page `index.html`: the faults of each agent, then a table of all results. */
 import type { ConformanceCase } from '../../conformance/case.ts';
 import { markupText } from '../../conformance/reports/markup.ts';
 import { verdicts } from '../../conformance/reports/report.ts';
@@ -20,7 +20,7 @@ td small { color: #666; }
   .UNIMPLEMENTED, .missing { background: #333; color: #aaa; } .FAILED { background: #57201a; }
 }`;
 
-/** @param madeAt the time that the page shows */
+/** @param madeAt the time on the page */
 export function reportPage({ cases, agents }: Suite, madeAt: Date): string {
   const tested = [...agents.values()].filter(({ results }) => results.size > 0);
   return [
@@ -49,7 +49,7 @@ function summary(agents: readonly Agent[], cases: readonly ConformanceCase[]): s
   return `<table><tr>${head}</tr>${rows.join('\n')}</table>`;
 }
 
-/** What went wrong with one agent, or not quite right: the worst first. */
+/** The results of one agent that are not OK, the worst first. */
 function faults({ name, results }: Agent, cases: readonly ConformanceCase[]): string {
   const seen = cases.flatMap(test => {
     const result = results.get(numberOf(test));

@@ -1,6 +1,6 @@
 /**
- * The reports on clients, as the classic suite writes them: a file of JSON for each case when it is over; `index.json`, which
- * lists the results of all, and a page, when a client asks for the reports.
+ * The reports on clients, in the classic suite's format: a JSON file for each finished case and, when a client requests the
+ * reports, `index.json` with all results, and a page.
  */
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -58,7 +58,7 @@ function indexOf({ agents }: Suite): object {
 // Scripts that read these files line by line rely on the classic suite's form.
 const jsonText = (value: unknown) => `${JSON.stringify(value, null, 3)}\n`;
 
-/** Replaces the file, so that a reader sees all of it or none. A failure is logged, and costs only the report. */
+/** Replaces the file atomically. Logs a failure, which costs only the report. */
 function tryToWrite(folder: string, name: string, text: () => string): boolean {
   const path = join(folder, name);
   try {

@@ -1,4 +1,4 @@
-/** The state of a server that tests clients: the cases in their order, and what each agent (a client under test) did in them. */
+/** The state of a server that tests clients: the cases in order, and the results of each agent (a client under test). */
 
 import type { ConformanceCase } from '../../conformance/case.ts';
 import { coversCase } from '../../conformance/select.ts';
@@ -28,7 +28,7 @@ export interface Agent {
   readonly results: Map<string, StoredResult>;
 }
 
-/** What the server remembers of a case that is over. The rest is in the report of the case. */
+/** The result of a finished case, as the server keeps it. Its report has the rest. */
 export interface StoredResult {
   readonly behavior: CaseVerdict;
   readonly behaviorClose: CloseVerdict;
@@ -56,10 +56,10 @@ export function newSuite(excluded: readonly string[], folder: string): Suite {
   return { cases: [...left], folder, agents: new Map(), waiting: new Map() };
 }
 
-/** The number that the case has in the classic suite, which all cases here have. */
+/** The case's number in the classic suite; every case of `classicCases` has one. */
 export const numberOf = ({ number }: ConformanceCase): string => number!;
 
-/** What a request of a client asks for. */
+/** The parameters of a client's request. */
 export interface SuiteRequest {
   readonly agent: string | undefined;
   /** The case, and its place in the suite, from 1. */
@@ -83,7 +83,7 @@ function one(parameters: URLSearchParams, name: string): string | undefined {
   return values[0] === '' ? undefined : values[0];
 }
 
-/** @returns the place of the case, from 1; 0 if none is asked for */
+/** @returns the place of the case, from 1; 0 if the query has none */
 function caseIndex({ cases }: Suite, place: string | undefined, number: string | undefined): number {
   if (place === undefined && number === undefined) return 0;
   const index =
@@ -93,10 +93,10 @@ function caseIndex({ cases }: Suite, place: string | undefined, number: string |
         ? Number(place)
         : 0;
   if (index >= 1 && index <= cases.length) return index;
-  throw new ProtocolError(400, `there is no such case here: cases have the numbers 1 to ${cases.length}`);
+  throw new ProtocolError(400, `unknown case; cases have the numbers 1 to ${cases.length}`);
 }
 
-/** The agent of this name, a new one perhaps. @throws ProtocolError 503 if there are too many */
+/** Finds or creates the agent of this name. @throws ProtocolError 503 at `maxAgents` */
 export function agentOf({ agents }: Suite, name: string): Agent {
   let agent = agents.get(name);
   if (agent !== undefined) return agent;

@@ -1,4 +1,4 @@
-/** The bytes of a case, for its report: the beginnings of the first reads and writes. */
+/** The bytes of a case for its report: the first reads and writes, each cut after a few bytes. */
 import { maxWireLogBytes, maxWireLogLines } from '../../protocol/conformanceLimits.ts';
 
 /** `RO` are octets received, `TO` octets sent: the length, and the first of them in hexadecimal digits. */
@@ -6,7 +6,7 @@ export type WireLogLine = readonly [kind: 'RO' | 'TO', octets: readonly [length:
 
 export interface WireLog {
   readonly lines: WireLogLine[];
-  /** Whether more was received or sent than the lines show. */
+  /** Whether `maxWireLogLines` left out later reads and writes. */
   isCut: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** Frames in any form, also such as break rules (RFC 6455 §5.2): faults, scripts and testers send them. */
+/** Encodes frames in any form, valid or not (RFC 6455 §5.2), for faults, scripts and testers. */
 import { frameHeaderSize } from './frame.ts';
 import { unmask } from './mask.ts';
 

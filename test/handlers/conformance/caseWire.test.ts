@@ -42,7 +42,7 @@ describe('a case', () => {
     return JSON.parse(text).behavior;
   }
 
-  test('begins with its first frame, right behind the handshake, and without compression', async () => {
+  test('begins with its first frame right after the handshake, and without compression', async () => {
     const client = await begin('1.1.1', { 'Sec-WebSocket-Extensions': 'permessage-deflate' });
     assert.equal(client.headers.get('sec-websocket-extensions'), undefined);
     const first = await client.nextFrame();

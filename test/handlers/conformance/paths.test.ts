@@ -111,7 +111,7 @@ describe('the paths', () => {
     });
   });
 
-  test('several may wait for one status, and those that leave are forgotten', async () => {
+  test('several clients may wait for one status, and clients that leave are forgotten', async () => {
     const { url } = started;
     const early = [1, 2, 3].map(() => visit(`${url}/getCaseStatus?case=3&agent=several`));
     const left = new WebSocket(`${url}/getCaseStatus?case=3&agent=several`);
