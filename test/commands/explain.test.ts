@@ -19,7 +19,7 @@ const hello = '818537fa213d7f9f4d5158';
 const bytes = Buffer.from(hello, 'hex');
 
 describe('pollywog explain', () => {
-  test('reads hexadecimal digits, files of digits or bytes, and stdin, and says the same', () => {
+  test('explains hexadecimal digits, files of digits or bytes, and stdin in the same way', () => {
     const folder = temporaryFolder();
     const [digits, raw] = [join(folder, 'digits'), join(folder, 'raw')];
     writeFileSync(digits, '0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d\n7f 9f 4d:51:58\n');

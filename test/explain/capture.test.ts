@@ -130,7 +130,7 @@ describe('a capture of one connection', () => {
 
   const raw = (segments: readonly Segment[]) => pcap(segments.map(ipV4), links['raw IP'].type);
 
-  test('is put in order, without bytes that were sent twice, across the end of the sequence numbers', () => {
+  test('is put in order, without retransmitted bytes, when sequence numbers wrap around', () => {
     const wrapped: Segment[] = [
       { from: 'client', sequence: 0xffff_fffd, data: 'ab' },
       { from: 'client', sequence: 1, data: 'ef' },

@@ -42,7 +42,7 @@ describe('a line that is sent', () => {
     assert.equal(sent('close hex:03'), '880103');
   });
 
-  test('breaks the rules that its options say', () => {
+  test('breaks the rules that its options name', () => {
     assert.equal(sent('text rsv=4 "a"'), 'c10161');
     assert.equal(sent('text rsv=3'), 'b100');
     assert.equal(sent('ping more'), '0900');

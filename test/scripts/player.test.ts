@@ -65,7 +65,7 @@ describe('the player', () => {
     assert.deepEqual(actions(player), ['close 1000', 'equal']);
   });
 
-  test('compares what arrived before the script came to it', () => {
+  test('compares frames that arrived before their line', () => {
     const player = play('wait 50ms\n< text "early"\n< text "too"');
     passes(player, 'text', 'early');
     passes(player, 'text', 'too');
@@ -177,7 +177,7 @@ describe('the player', () => {
     assert.deepEqual(actions(player), ['text "b"', 'equal']);
   });
 
-  test('leaves pings to a script that awaits one or is strict', () => {
+  test('does not answer pings of a script that awaits one or is strict', () => {
     const player = play('< ping "y"\n< text "a"');
     passes(player, 'pong', 'x');
     passes(player, 'ping', 'y');
@@ -188,7 +188,7 @@ describe('the player', () => {
     assert.deepEqual(actions(strict), ['line 2: text "a" | pong "x"']);
   });
 
-  test('reports what does not come in time, from the line that awaits it on', () => {
+  test('reports a frame that does not arrive within the timeout of its line', () => {
     const player = play('timeout 1s\n> text "a"\n< text "b"');
     assert.deepEqual(actions(player, 500), ['text "a"', 'waits 1000']);
     assert.deepEqual(actions(player, 1499), ['waits 1']);
@@ -240,7 +240,7 @@ describe('the player', () => {
     );
   });
 
-  test('ends the connection as the last line says, and as no other', () => {
+  test('ends the connection only by the last line', () => {
     assert.deepEqual(actions(play('> text "a"\n> drop')), ['text "a"', 'drop', 'equal']);
     assert.deepEqual(actions(play('> end')), ['end', 'equal']);
     assert.throws(() => play('> end\n< end'), /s: line 1: the connection ends here; make it the last line/);
@@ -268,7 +268,7 @@ describe('the player', () => {
     }
   });
 
-  test('cannot await bytes that no reader of frames shows', () => {
+  test('cannot await invalid frames', () => {
     for (const line of ['hex 8100', 'text rsv=4 "a"', 'text key=00000000 "a"'])
       assert.throws(() => play(`< ${line}`), /line 1: only valid frames can be awaited/);
     assert.doesNotThrow(() => play('< hex 8100', 'client'));

@@ -80,7 +80,7 @@ test('a reader that is too slow loses the oldest events, and learns how many', a
   assert.ok(ring.events.length <= maxKeptEvents);
 });
 
-test('a reader that waits gets each event, and a reset takes none from it that it was told of as lost', async () => {
+test('a reader that waits gets each event, and events that a reset drops do not count as lost', async () => {
   const { ring, close, add } = newSource();
   const reader = readEvents(ring);
   const waiting = reader.next();

@@ -225,7 +225,7 @@ test('handlers may be the folder of modules, and a server may listen on a Unix s
   assert.deepEqual((await empty.commands.info()).modules, []);
 });
 
-test('a server writes nothing, installs no handler of signals or errors, and opens no file that was not asked for', () => {
+test('a server writes nothing, installs no handler of signals or errors, and opens only the files that options name', () => {
   const script = `
     import { connect } from ${JSON.stringify(new URL('../../src/client/index.js', import.meta.url).href)};
     import { listen } from ${JSON.stringify(new URL('../../src/index.js', import.meta.url).href)};
@@ -271,7 +271,7 @@ test('a server that was unref’ed lets the process end, with its connections', 
   assert.equal(output, 'x\nx\nend\n');
 });
 
-test('with a certificate the URL is wss, and the client trusts the authority that it is given', async t => {
+test('with a certificate the URL is wss, and the client trusts the given authority', async t => {
   const { cert, key } = makeCertificate('localhost', { names: ['localhost'] });
   const server = await open(t, { tlsCert: cert, tlsKey: key, host: 'localhost' });
   const url = server.url.replace(/\/\/.*:/, '//localhost:');
@@ -327,7 +327,7 @@ test('await using closes the server', async () => {
   await assert.rejects(connect(url), /nothing listens at/);
 });
 
-test('the log goes where it is asked to go, with the events of this server only', async t => {
+test('the log goes to the given file, with the events of this server only', async t => {
   const folder = temporaryFolder();
   const logFile = join(folder, 'server.log');
   const server = await open(t, { logFile, logLevel: 'debug', logFormat: 'json' });

@@ -1,4 +1,4 @@
-/** Where faults come from: the URL, the option and the command; and what tells of them. */
+/** Faults by URL, option and command, and how the trace, the log and `why` show them. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
@@ -35,7 +35,7 @@ async function openServer(t: TestContext, options: ListenOptions) {
   return { ...server, port: server.port, fault: server.commands.fault, why: server.commands.why };
 }
 
-test('a fault by URL acts after the first message, or after as many as the URL says', async t => {
+test('a fault by URL acts after the first message, or after the number in the URL', async t => {
   const { port } = await openServer(t, { faults: true });
   for (const [query, count] of [
     ['reset', 1],

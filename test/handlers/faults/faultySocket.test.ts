@@ -41,7 +41,7 @@ function texts(bytes: Buffer): string[] {
 }
 
 describe('a faulty socket', () => {
-  test('writes all that a turn sends in one write', () => {
+  test('writes the output of a turn in one write', () => {
     const { inner, send } = open('drop', 'times=1');
     send('a', 'b', 'c');
     assert.deepEqual(inner.writes.map(texts), [['b', 'c']]);
@@ -166,7 +166,7 @@ describe('a faulty socket', () => {
     assert.ok(count > 16 && count < 48, `${count}`);
   });
 
-  test('acts so many times at most, and after so many messages', () => {
+  test('acts at most `times` times, and after `after` messages', () => {
     const { inner, send } = open('drop', 'after=2', 'times=3');
     send('a', 'b', 'c', 'd', 'e', 'f');
     assert.deepEqual(texts(inner.written()), ['a', 'b', 'f']);
@@ -180,7 +180,7 @@ describe('a faulty socket', () => {
     assert.equal(faulty.faults().at(-1), `double seed=${2 * maxFaults - 1}: has not acted`);
   });
 
-  test('discards what follows the end of its output', () => {
+  test('discards output after its end', () => {
     const { inner, faulty, send } = open('half-close', 'after=1');
     send('a', 'b');
     send('c');

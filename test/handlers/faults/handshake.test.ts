@@ -103,7 +103,7 @@ describe('a fault of the handshake', () => {
       assert.equal(client.head(), usual);
     }));
 
-  test('garbage is no HTTP, and has the asked size', () =>
+  test('garbage is not HTTP, and has the given size', () =>
     withFault('garbage=1000&seed=5', async client => {
       await client.until(body => body.length + client.head().length >= 1000);
       assert.equal(client.head().length + client.body().length, 1000);

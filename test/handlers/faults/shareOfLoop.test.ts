@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runInShare } from '../../../src/handlers/faults/shareOfLoop.ts';
 
-test('much work of faults runs in order, and other work of the loop between it', async () => {
+test('the work of faults runs in order, and other work of the loop runs between its parts', async () => {
   const order: string[] = [];
   const pieces = 80;
   const busy = (at: number) => {

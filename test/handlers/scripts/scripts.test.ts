@@ -98,7 +98,7 @@ describe('a script', () => {
     for (const client of [late, auto]) client.destroy();
   });
 
-  test('sends any bytes, also such as break the protocol', async () => {
+  test('sends any bytes, including invalid frames', async () => {
     const client = await connectTo('bytes');
     const first = (await client.nextFrame())!;
     const second = (await client.nextFrame())!;
@@ -125,7 +125,7 @@ describe('a script', () => {
     assert.equal((await outcomeOf('flood'))['event'], 'script played');
   });
 
-  test('makes the client wait while much has arrived that no line has awaited yet', async () => {
+  test('stops reading while the backlog of unawaited frames is full', async () => {
     const client = await connectTo('many');
     const piece = frame(opcode.binary, Buffer.alloc(20_000));
     for (let i = 0; i < 300; i++) client.send(piece);
@@ -133,7 +133,7 @@ describe('a script', () => {
     client.destroy();
   });
 
-  test('compares what a compressed message means', async () => {
+  test('compares the inflated text of a compressed message', async () => {
     const client = new WebSocket(`ws://127.0.0.1:${server.port}/script/large`);
     await once(client, 'open');
     client.send('a'.repeat(3_000_000));
@@ -206,7 +206,7 @@ describe('a script', () => {
 });
 
 describe('the folder of --script', () => {
-  test('is read again by a reload, which leaves everything as it is if a script has a mistake', async () => {
+  test('is read again by a reload, which changes nothing if a script has a mistake', async () => {
     const greeting = async () => {
       const client = await connectTo('greeting');
       const text = await next(client);
