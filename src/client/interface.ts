@@ -1,4 +1,4 @@
-/** What `import { connect } from 'pollywog/client'` offers: the client of `pollywog-client`, for programs and tests. */
+/** The interface of `import { connect } from 'pollywog/client'`: the client of `pollywog-client`, for programs and tests. */
 import type { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
 

@@ -223,7 +223,7 @@ function closed(session: ClientSession, code: number, reason: string): void {
   session.verdict ??= verdictOf(session, code, reason);
   session.socket.end();
   clearTimeout(session.deadline);
-  // RFC 6455 §5.5.1, §7.1.1 [5.5.1-10, 7.1.1-4]: the client waits for the server, but not for ever.
+  // RFC 6455 §5.5.1, §7.1.1 [5.5.1-10, 7.1.1-4]: the client waits for the server, but only for a while.
   session.deadline = setTimeout(() => session.socket.destroy(), lingerTime);
   session.wake();
 }

@@ -106,7 +106,7 @@ export interface CloseExpectation {
   readonly isWrongEndFatal?: boolean;
   /** Another code makes the case FAILED, and not only NON-STRICT. */
   readonly isWrongCodeFatal?: boolean;
-  /** The steps send the close frame: the tester sends none of its own when the right happenings were seen. */
+  /** The steps send the close frame, so the tester adds none after the right happenings. */
   readonly isInSteps?: boolean;
   /** Messages that arrive after the tester's close frame are happenings, and not ignored. */
   readonly hearsWhileClosing?: boolean;
@@ -114,7 +114,7 @@ export interface CloseExpectation {
   readonly wantsFrame?: boolean;
 }
 
-/** What the tester saw. */
+/** An observation of the tester. */
 export type Happening =
   | { readonly is: 'message'; readonly isText: boolean; readonly payload: Buffer }
   | { readonly is: 'pong'; readonly payload: Buffer }

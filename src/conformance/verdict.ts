@@ -40,7 +40,7 @@ export interface CaseEvidence {
   isDroppedByTester: boolean;
   /** The closing handshake is complete. */
   isClean: boolean;
-  /** The tester's own close code, and what the peer's close frame said. */
+  /** The tester's close code, and the code and reason of the peer's close frame. */
   localCode: number | undefined;
   remoteCode: number | undefined;
   remoteReason: string | undefined;
@@ -48,7 +48,7 @@ export interface CaseEvidence {
 
 export interface CaseResult {
   readonly test: ConformanceCase;
-  /** Of what happened, and of how the connection ended, as in the classic suite's reports. */
+  /** On the happenings, and on the end of the connection, as in the classic suite's reports. */
   readonly behavior: CaseVerdict;
   readonly behaviorClose: CloseVerdict;
   /** Both combined. */

@@ -47,7 +47,7 @@ export interface ClosedRecord {
   readonly messagesOut: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
-  /** The faults that were set on it, and how often each has acted; `null`: none. */
+  /** Its faults, and how often each has acted; `null` without any. */
   readonly faults: readonly string[] | null;
   /** The last frames, oldest first, each with its time; `null` if the recorder is off. */
   readonly frames: readonly string[] | null;

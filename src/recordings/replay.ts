@@ -93,7 +93,7 @@ interface Planned {
 interface Progress {
   isClientClosed: boolean;
   isServerClosed: boolean;
-  /** The frames of the client's current message are left out: it is sent as one frame without compression. */
+  /** The current message is sent as one frame without compression. */
   isLeftOut: boolean;
 }
 
@@ -130,7 +130,7 @@ function actionOf(event: NumberedEvent, progress: Progress): ReplayAction | unde
 }
 
 function clientAction(event: FrameEvent, progress: Progress): ReplayAction | undefined {
-  const { opcode, isCompressed, isFinal, content, raw } = event;
+  const { opcode, content, raw } = event;
   // The replay answers this server's pings itself.
   if (opcode === Opcode.Pong) return undefined;
   if (opcode === Opcode.Close) {
@@ -143,14 +143,27 @@ function clientAction(event: FrameEvent, progress: Progress): ReplayAction | und
     return raw === undefined
       ? { kind: 'sendFrame', opcode, payload: content?.bytes ?? noBytes }
       : { kind: 'send', bytes: raw, isWhole: true };
-  if (opcode !== Opcode.Continuation) progress.isLeftOut = isCompressed || raw === undefined;
-  if (!progress.isLeftOut && raw !== undefined) return { kind: 'send', bytes: raw, isWhole: true };
-  if (!isFinal || content === undefined) return undefined;
-  const whole = content.isText ? Opcode.Text : Opcode.Binary;
-  return { kind: 'sendFrame', opcode: whole, payload: content.bytes };
+  const again = sendAgain(event, progress);
+  if (again === undefined) return undefined;
+  if ('raw' in again) return { kind: 'send', bytes: again.raw, isWhole: true };
+  return { kind: 'sendFrame', opcode: again.opcode, payload: again.content.bytes };
 }
 
-const noBytes = Buffer.alloc(0);
+/**
+ * How a replay sends a data frame: unchanged, unless its message was compressed or redacted. Then the last frame of the message
+ * becomes one with the whole content, and the others are left out.
+ */
+export function sendAgain(
+  { opcode, isCompressed, isFinal, content, raw }: FrameEvent,
+  progress: Pick<Progress, 'isLeftOut'>,
+): { readonly raw: Buffer } | { readonly opcode: number; readonly content: Content } | undefined {
+  if (opcode !== Opcode.Continuation) progress.isLeftOut = isCompressed || raw === undefined;
+  if (!progress.isLeftOut && raw !== undefined) return { raw };
+  if (!isFinal || content === undefined) return undefined;
+  return { opcode: content.isText ? Opcode.Text : Opcode.Binary, content };
+}
+
+export const noBytes = Buffer.alloc(0);
 
 function serverAction(
   { opcode, isFinal, content }: FrameEvent,

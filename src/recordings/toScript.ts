@@ -5,7 +5,7 @@ import { scriptTimeout } from '../protocol/scriptLimits.ts';
 import { payloadStart } from '../protocol/websocket/frame.ts';
 import type { Direction, FrameLine, Script, ScriptStep } from '../scripts/script.ts';
 import type { FrameEvent, NumberedEvent, Recording } from './recording.ts';
-import { type Expected, showExpected } from './replay.ts';
+import { type Expected, noBytes, sendAgain, showExpected } from './replay.ts';
 
 /** The state of the conversion. */
 interface Progress {
@@ -13,7 +13,7 @@ interface Progress {
   at: number;
   isServerClosed: boolean;
   isClientClosed: boolean;
-  /** The frames of the server's current message are left out: it is sent as one frame without compression. */
+  /** The current message is sent as one frame without compression. */
   isLeftOut: boolean;
 }
 
@@ -97,8 +97,6 @@ function clientStep(event: FrameEvent & NumberedEvent, progress: Progress): Fram
   return frameLine('<', line, whole, content.bytes, { kind: 'message', content });
 }
 
-const noBytes = Buffer.alloc(0);
-
 /** @param payload undefined: any */
 function frameLine(
   direction: Direction,
@@ -115,7 +113,7 @@ function frameLine(
 }
 
 function serverStep(event: FrameEvent & NumberedEvent, progress: Progress): FrameLine | undefined {
-  const { opcode, isFinal, isCompressed, content, raw, line } = event;
+  const { opcode, isFinal, content, line } = event;
   // The player answers the pings of this client.
   if (opcode === Opcode.Pong) return undefined;
   if (opcode >= 8) {
@@ -127,13 +125,12 @@ function serverStep(event: FrameEvent & NumberedEvent, progress: Progress): Fram
         : { kind: 'message', content: { isText: false, bytes: payload } };
     return frameLine('>', line, opcode, payload, shown);
   }
-  if (opcode !== Opcode.Continuation) progress.isLeftOut = isCompressed || raw === undefined;
-  if (!progress.isLeftOut && raw !== undefined) {
-    const payload = raw.subarray(payloadStart(raw, 0));
+  const again = sendAgain(event, progress);
+  if (again === undefined) return undefined;
+  if ('raw' in again) {
+    const payload = again.raw.subarray(payloadStart(again.raw, 0));
     const shown: Expected = { kind: 'message', content: { isText: opcode === Opcode.Text, bytes: payload } };
     return { ...frameLine('>', line, opcode, payload, shown), isFinal };
   }
-  if (!isFinal || content === undefined) return undefined;
-  const whole = content.isText ? Opcode.Text : Opcode.Binary;
-  return frameLine('>', line, whole, content.bytes, { kind: 'message', content });
+  return frameLine('>', line, again.opcode, again.content.bytes, { kind: 'message', content: again.content });
 }

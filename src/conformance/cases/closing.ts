@@ -41,7 +41,7 @@ export function closedInSteps(
 export const refusedInSteps = (steps: readonly Step[], codes: readonly number[] = [ProtocolError]) =>
   closedInSteps(steps, codes, { isClean: false });
 
-/** A text and a close frame, back to back: which of them the peer handles first is its own affair. */
+/** A text and a close frame, back to back: the peer may handle either first. */
 function textThenClose(payload: Buffer): CasePlan {
   const steps = [sendText(payload), sendText(hello), closeWith(NormalClosure), sendPing()];
   const plan = closedInSteps(steps, [NormalClosure], { hearsWhileClosing: true });

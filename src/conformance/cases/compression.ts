@@ -94,7 +94,7 @@ const plain: DeflateWish = { clientNoContextTakeover: false };
 const fresh: DeflateWish = { clientNoContextTakeover: true };
 const fresh8: DeflateWish = { clientNoContextTakeover: true, clientMaxWindowBits: 8 };
 
-/** Each asks the peer for the same, whichever end it is. */
+/** Each makes the same demands on a client and on a server. */
 const parameters: readonly (readonly [name: string, words: string, deflate: DeflateDemand])[] = [
   ['plain', 'no parameters', demand([offer({})], [plain])],
   ['no-context', 'the peer keeps no window', demand([offer({ isFresh: true })], [fresh])],

@@ -27,7 +27,7 @@ type MessageKind = (typeof kinds)[number];
 const asciiPattern = Buffer.from('Wj4&frog-9');
 const binaryPattern = Buffer.from([0x00, 0xfe, 0x23, 0xfa, 0xf0]);
 
-/** A pattern whose length divides no power of two: a piece that is lost or repeated shifts what follows. */
+/** A pattern whose length divides no power of two: a lost or repeated piece shifts the rest. */
 function payloadFor({ isText }: MessageKind, length: number): Buffer {
   return Buffer.alloc(length, isText ? asciiPattern : binaryPattern);
 }

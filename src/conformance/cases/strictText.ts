@@ -17,7 +17,7 @@ import { byteFragments, greek, notUtf8, sections } from './text.ts';
 
 type Row = Omit<ConformanceCase, 'group'>;
 
-/** Some end of a character that makes the bytes a text, if there is one. */
+/** The end of a character that completes the bytes to valid UTF-8, if any exists. */
 const ends = ['', '80', '8080', '808080', 'a0', 'a080', 'a08080'].map(digits => Buffer.from(digits, 'hex'));
 
 function canBecomeText(bytes: Buffer): boolean {
@@ -31,7 +31,7 @@ function canBecomeText(bytes: Buffer): boolean {
   });
 }
 
-/** The sequence up to its first wrong byte, that one included; undefined if only its end is missing. */
+/** The sequence up to and including its first wrong byte; undefined if it is only incomplete. */
 function upToWrongByte(bytes: Buffer): Buffer | undefined {
   const at = bytes.findIndex((_, index) => !canBecomeText(bytes.subarray(0, index + 1)));
   return at === -1 ? undefined : bytes.subarray(0, at + 1);

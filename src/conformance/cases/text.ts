@@ -36,7 +36,7 @@ type Row = Omit<ConformanceCase, 'group'>;
 
 const refusal = 'The peer fails the connection with 1007: the text is not UTF-8.';
 
-/** @param before how much of the text may have been waited for; a peer that leaves the closing to us has not noticed */
+/** The peer must fail. One that leaves the closing to the tester has overlooked the fault. */
 export function notUtf8(steps: readonly Step[]): CasePlan {
   return failed(steps, CloseCode.InvalidPayload, [], { isWrongEndFatal: true });
 }
@@ -51,8 +51,8 @@ export function byteFragments(payload: Buffer): Step[] {
 }
 
 /**
- * The text arrives in three parts with waits between them, the second of which makes it invalid. Fail-fast is refusing it
- * then; refusing the whole text is allowed, too.
+ * The text arrives in three parts with waits between them; the second makes it invalid. A fail-fast peer refuses it then; a peer
+ * may also refuse the complete text.
  */
 function failFast(steps: (waits: readonly [Step, Step]) => readonly Step[]): CasePlan {
   return {

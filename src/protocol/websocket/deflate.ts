@@ -172,7 +172,7 @@ function finishStream(inflation: Inflation): boolean {
   const { length, at } = inflation;
   closeStream(inflation);
   // RFC 7692 §7.2.3.4 [7692-7.2.3-2]: after a final block, a sender adds an empty one, so that there are four bytes to
-  // remove. A sender that finishes the stream instead (Z_FINISH) adds nothing, and its message is complete as well.
+  // remove. A sender that finishes the stream instead (Z_FINISH) adds nothing, but its message is complete, too.
   return at === length || at === length + inflateEnd.length;
 }
 

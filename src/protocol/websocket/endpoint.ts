@@ -237,7 +237,7 @@ export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = fa
         ? ProtocolEvent.Message
         : ProtocolEvent.Frame;
     }
-    // RFC 6455 §1.4, §7.1.7 [7.1.1-1, 7.1.7-6]: whatever follows the close frame, or the fault, is discarded.
+    // RFC 6455 §1.4, §7.1.7 [7.1.1-1, 7.1.7-6]: bytes after the close frame, or after a fault, are discarded.
     input.start = input.end;
     return ProtocolEvent.NeedMore;
   } catch (error) {
