@@ -248,7 +248,7 @@ export const clientOptions = {
     repeatable: true,
     default: [],
     group: 'Conformance',
-    help: "only these, such as 6.4.1 or 'utf8/*'",
+    help: "only these cases: 6.4.1 or 'utf8/*'",
   },
   quick: {
     kind: flag,
@@ -279,7 +279,7 @@ export const clientOptions = {
     kind: flag,
     default: false,
     group: 'Recordings',
-    help: 'tokens, cookies and passwords, too',
+    help: 'record tokens, cookies and passwords, too',
   },
   replay: {
     kind: namedFile,
@@ -292,7 +292,7 @@ export const clientOptions = {
     kind: speed,
     default: 1,
     group: 'Recordings',
-    help: 'of the replay: max, or times the recorded one',
+    help: 'speed of the replay: a factor such as 10, or max',
   },
   verbose: {
     kind: flag,

@@ -12,7 +12,7 @@ export const maxFaultHeld = 1 * MiB;
 /** Milliseconds between the last bytes and a reset: libuv reports a reset that arrives with bytes as an ordinary end. */
 export const resetDelay = 20;
 
-/** What a bomb inflates to. On the wire it has a thousandth of that. ws takes 100 MiB by default, websockets (Python) 1 MiB. */
+/** The inflated size of a bomb, a thousand times its size on the wire. ws takes 100 MiB by default, websockets (Python) 1 MiB. */
 export const maxBomb = 1024 * MiB;
 
 /** Payload of one of the endless fragments, and the milliseconds between two: 1.6 MB a second by default, 6.4 at most. */

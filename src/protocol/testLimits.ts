@@ -21,7 +21,7 @@ export const testTimeouts = {
 /** Events of a server that `server.events` and `server.waitFor` still find: some 0.5 MB. */
 export const maxKeptEvents = 1000;
 
-/** How long `server.waitFor` waits unless told otherwise. Below the timeout of a test in Jest and Vitest, 5 s. */
+/** The default timeout of `server.waitFor`: less than that of a test in Jest and Vitest, 5 s. */
 export const defaultEventWait = 4000;
 
 /** Bytes of received messages that a client keeps until they are taken; beyond, it stops reading. As the server's send queue. */

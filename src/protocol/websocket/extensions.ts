@@ -29,7 +29,7 @@ export interface DeflateParameters {
   readonly clientMaxWindowBits: number;
 }
 
-/** What both ends agreed on, and the value of the response header that says so. */
+/** The agreed parameters, and the value of the response header. */
 export interface DeflateAgreement {
   readonly parameters: DeflateParameters;
   readonly response: string;
@@ -179,7 +179,7 @@ function acceptOffer(offered: NamedParameters, mode: 'on' | 'takeover'): Deflate
   };
 }
 
-/** What a server asks of a client whose offer it accepts. */
+/** A server's demands on a client whose offer it accepts. */
 export interface DeflateWish {
   readonly clientNoContextTakeover: boolean;
   /** 8 to 15; undefined: the window of the client's choice. Only a client that offers `client_max_window_bits` can be asked. */

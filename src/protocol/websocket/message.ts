@@ -189,7 +189,7 @@ export function finishMessage(incoming: IncomingMessage, message: Message): void
   if (incoming.isText) checkTextEnd(incoming.utf8);
   message.isText = incoming.isText;
   message.bytes = incoming.buffer;
-  // An empty message has no buffer, in which it could begin behind the room for a header.
+  // An empty message has no buffer, so there is no room for a header before it.
   message.start = incoming.length === 0 ? 0 : incoming.start;
   message.end = message.start + incoming.length;
 }
