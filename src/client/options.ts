@@ -292,7 +292,7 @@ export const clientOptions = {
     kind: speed,
     default: 1,
     group: 'Recordings',
-    help: 'speed of the replay: a factor such as 10, or max',
+    help: 'speed of the replay: a factor, or max',
   },
   verbose: {
     kind: flag,
