@@ -27,11 +27,11 @@ export interface ClientConfiguration
   readonly count: number;
   /** Undefined outside the chat. */
   readonly chat: { readonly nick: string; readonly room: string } | undefined;
-  /** Undefined unless the server is tested. */
+  /** Set with `--conformance`. */
   readonly conformance: Pick<Values, 'cases' | 'quick' | 'strict' | 'report'> | undefined;
-  /** The file of `--record`; undefined: nothing is recorded. */
+  /** Set with `--record`. */
   readonly recording: { readonly path: string; readonly hasCredentials: boolean } | undefined;
-  /** Undefined unless recordings are replayed. */
+  /** Set with `--replay`. */
   readonly replay: { readonly paths: readonly string[]; readonly speed: number } | undefined;
 }
 

@@ -124,7 +124,7 @@ export function openSocket(
   { address: { target, isSecure }, insecure }: ConnectionSettings,
   identity: SecureContext | undefined,
 ): Socket {
-  // RFC 6455 §4.1 [4.1-10, 4.1-13, 4.1-15]: directly; with wss:, by TLS.
+  // RFC 6455 §4.1 [4.1-10, 4.1-13, 4.1-15]: the client connects directly, and with TLS for `wss:`.
   if (!isSecure || 'path' in target) return connect({ ...target, noDelay: true });
   const socket = connectSecurely({
     ...target,

@@ -8,7 +8,7 @@ import { unmask } from '../protocol/websocket/mask.ts';
 const keySize = 4;
 
 /**
- * RFC 6455 §10.3 [5.3-3, 10.3-1]: masking keys must be unpredictable. They are drawn in bulk: one call a key would cost
+ * RFC 6455 §10.3 [5.3-3, 10.3-1]: masking keys must be unpredictable. One call draws many keys: a call per key would cost
  * more than a frame.
  */
 const keys = Buffer.alloc(1024 * keySize);

@@ -101,7 +101,7 @@ function newClient(connection: OpenConnection, settings: ConnectionSettings): Cl
     pong({ bytes, start, end }) {
       const payload = Buffer.from(bytes.subarray(start, end));
       const at = pongs.findIndex(pong => pong.payload.equals(payload));
-      // RFC 6455 §5.5.3: a pong may answer several pings, of which it echoes the last.
+      // RFC 6455 §5.5.3: a peer may answer only the last of several pings.
       for (const { resolve, sentAt } of pongs.splice(0, at + 1)) resolve(performance.now() - sentAt);
     },
     closed(code, reason) {

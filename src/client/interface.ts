@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 
 /**
  * The options of `pollywog-client --help` under "Connecting", by their long names in camel case, with values as on the command
- * line. Files of certificates are given by their paths.
+ * line. `cert`, `key` and `ca` are paths.
  */
 export interface ConnectOptions {
   /** Subprotocols to offer, in order of preference. */
@@ -63,7 +63,7 @@ export interface Client extends AsyncIterable<string | Buffer> {
   ping(payload?: string | Uint8Array): Promise<number>;
   /** Sends bytes unchanged: a test can break any rule of framing. */
   sendRaw(bytes: Uint8Array): void;
-  /** Starts the closing handshake, and discards the messages that still wait. Resolves when the connection has ended. */
+  /** Starts the closing handshake, and discards the messages that you have not taken. Resolves when the connection has ended. */
   close(code?: number, reason?: string): Promise<Closing>;
   /** Ends the TCP connection at once. */
   destroy(): void;

@@ -19,7 +19,7 @@ async function main(): Promise<number> {
     return runReplay(configuration);
   }
   if (configuration.conformance === undefined) return runClient(configuration);
-  // Its cases take longer to load than a session to start.
+  // Loaded only if needed: the cases take longer to load than a session takes to start.
   const { runConformance } = await import('./conformance/conformance.ts');
   return runConformance(configuration);
 }

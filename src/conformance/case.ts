@@ -1,6 +1,6 @@
 /**
  * A conformance case as data: the tester's messages, and the answers of a correct peer. The same case tests servers and
- * clients: the tester is the other end. Only masking and the order of the TCP end depend on the role.
+ * clients: the tester is the other end. Only masking, and which end closes TCP first, depend on the role.
  */
 import { Buffer } from 'node:buffer';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
@@ -18,7 +18,7 @@ export interface ConformanceCase {
   readonly description: string;
   /** A correct peer's reaction, as a sentence. */
   readonly expectation: string;
-  /** Which peers the case can test; both if absent. */
+  /** The peers that the case can test; absent: both. */
   readonly tests?: 'servers' | 'clients';
   /** Left out by `--quick`: it moves megabytes, or takes many round trips. */
   readonly isLarge?: boolean;
@@ -26,7 +26,7 @@ export interface ConformanceCase {
   readonly isInformational?: boolean;
   /** Set if the case needs permessage-deflate. A peer that declines it is UNIMPLEMENTED. */
   readonly deflate?: DeflateDemand;
-  /** Set if the case tests the opening handshake, as only a tester in a client's role can. */
+  /** Set if the case tests the opening handshake. Only a tester in a client's role can run it. */
   readonly handshake?: HandshakeDemand;
   /** Builds the steps, with payloads of up to 16 MiB: call it when the case begins, and drop it when the case ends. */
   readonly plan: () => CasePlan;
@@ -42,7 +42,7 @@ export interface DeflateDemand {
   ) => { readonly response: string; readonly parameters: DeflateParameters } | undefined;
 }
 
-/** An opening handshake that differs from the ordinary one, and the server's right answer. */
+/** An opening handshake that differs from the ordinary one, and the correct answer. */
 export interface HandshakeDemand {
   /** Changes the ordinary request. */
   readonly alter?: (request: OpeningRequest) => OpeningRequest;
@@ -50,14 +50,14 @@ export interface HandshakeDemand {
   readonly chop?: number;
   /** Set if the server must refuse. Absent: it must accept, and the plan follows. */
   readonly refusal?: {
-    /** The HTTP statuses that fit the fault. Another one from 400 to 599 is NON-STRICT. */
+    /** The correct HTTP statuses. Another status from 400 on is NON-STRICT. */
     readonly statuses: readonly number[];
     /** The verdict on a server that accepts. */
     readonly ifAccepted: 'NON-STRICT' | 'FAILED';
   };
-  /** The server should accept; refusing with an HTTP status is NON-STRICT, and not FAILED. */
+  /** Refusing with a status from 400 on is NON-STRICT instead of FAILED. */
   readonly mayRefuse?: boolean;
-  /** A further rule for the response. @returns how the response breaks it; undefined if it does not */
+  /** Checks the response further. @returns its fault, if it has one */
   readonly check?: (head: ResponseHead) => string | undefined;
 }
 
@@ -98,18 +98,18 @@ export interface Deadline {
 export interface CloseExpectation {
   /** Which end sends the first close frame, or drops TCP. */
   readonly by: 'tester' | 'peer';
-  /** The codes that the peer's close frame may have. The first one is the tester's own. */
+  /** The codes allowed in the peer's close frame. The tester's own close frame has the first. */
   readonly codes: readonly number[];
   /** Whether the closing handshake must be complete. If not, the peer may drop TCP instead. */
   readonly isClean: boolean;
-  /** A peer that leaves the closing to the tester has not noticed the fault: the case is FAILED. */
+  /** The case is FAILED if the wrong end closes: the peer has overlooked the fault. */
   readonly isWrongEndFatal?: boolean;
-  /** Another code makes the case FAILED, and not only NON-STRICT. */
+  /** A wrong code makes the case FAILED instead of NON-STRICT. */
   readonly isWrongCodeFatal?: boolean;
-  /** The steps send the close frame, so the tester adds none after the right happenings. */
+  /** The steps send the close frame, so the tester adds none after the expected happenings. */
   readonly isInSteps?: boolean;
-  /** Messages that arrive after the tester's close frame are happenings, and not ignored. */
-  readonly hearsWhileClosing?: boolean;
+  /** Messages after the tester's close frame count as happenings. Otherwise, the tester ignores them. */
+  readonly deliversWhileClosing?: boolean;
   /** NON-STRICT if the peer drops TCP without a close frame (RFC 6455 §7.1.7: it SHOULD send one). */
   readonly wantsFrame?: boolean;
 }
@@ -172,7 +172,7 @@ export interface CloseStep {
   readonly payload: Buffer;
 }
 
-/** Waits; if the connection is open after that, a timeout with this label is noted. Without a label, nothing is noted. */
+/** Waits. If the connection is still open then, and the wait has a label, notes a timeout. */
 export interface WaitStep {
   readonly do: 'wait';
   /** Milliseconds. */
@@ -180,7 +180,7 @@ export interface WaitStep {
   readonly label?: string;
 }
 
-/** Sends a message, awaits its echo, and so on. A wrong echo is FAILED; after the last one, the tester closes. */
+/** Sends messages, each after the echo of the previous one. A wrong echo is FAILED; after the last echo, the tester closes. */
 export interface RoundTripsStep {
   readonly do: 'round trips';
   readonly count: number;
@@ -195,7 +195,7 @@ export interface OutgoingData {
   readonly fragment?: number | undefined;
 }
 
-/** The classic time to wait for an answer, in milliseconds. */
+/** The classic suite's time to wait for an answer, in milliseconds. */
 export const second = 1000;
 
 // The vocabulary of the tables.
@@ -292,7 +292,7 @@ export function answered(
 
 /**
  * The peer fails the connection.
- * @param before the answers to what came before the fault. A peer may fail before it has sent them, which is NON-STRICT.
+ * @param before the answers to the messages before the fault. Failing without these answers is NON-STRICT.
  */
 export function failed(
   steps: readonly Step[],

@@ -11,7 +11,7 @@ import type { FrameStep, HeadStep, OutgoingData } from './case.ts';
 export interface FrameWriter {
   readonly masks: boolean;
   readonly deflater: DeflateContext | undefined;
-  /** The key for the rest of the frame that `headOf` began, turned to its next byte. */
+  /** The masking key for the rest of the frame that `headOf` began, rotated to its next byte. */
   key: number;
 }
 
@@ -21,7 +21,7 @@ export function newFrameWriter(role: Role, deflater: DeflateContext | undefined)
 
 const freshKey = () => randomInt(1, 2 ** 32) | 0;
 
-/** @returns the frame, in as many pieces as the step says */
+/** @returns the frame, in the step's chops */
 export function frameOf(writer: FrameWriter, step: FrameStep): Buffer[] {
   const { fin, rsv, opcode, payload, chop, form = {} } = step;
   const first = (fin ? FIN : 0) | (rsv << 4) | opcode;

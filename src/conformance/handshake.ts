@@ -17,7 +17,7 @@ export interface Opening {
   readonly writes: readonly Buffer[];
 }
 
-/** @param request for the server; its compression is ignored */
+/** @param request the user's request; its compression is ignored */
 export function beginOpening(test: ConformanceCase, request: HandshakeRequest, nonce: Buffer): Opening {
   const fields: [string, string][] = [
     ['Host', request.host],
@@ -158,7 +158,7 @@ function readAgreement(offers: readonly string[], response: string): DeflatePara
   };
 }
 
-/** How a response does not fit an offer (RFC 7692 §7.1.1, §7.1.2). */
+/** Why a response does not fit an offer (RFC 7692 §7.1.1, §7.1.2). */
 function faultOf(offer: NamedValues, response: NamedValues): string | undefined {
   if (offer.has('server_no_context_takeover') && !response.has('server_no_context_takeover'))
     return 'the response does not grant server_no_context_takeover';

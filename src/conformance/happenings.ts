@@ -20,7 +20,7 @@ export function canStillMatch(seen: readonly Happening[], expected: readonly Hap
   return seen.length <= expected.length && seen.every((one, at) => isEqual(one, expected[at]!));
 }
 
-/** How much of a payload is shown. */
+/** Payloads of up to this many bytes are shown whole. */
 const shownBytes = 24;
 
 function show(happening: Happening): string {
@@ -35,7 +35,7 @@ function show(happening: Happening): string {
     : `${kind} ${payload.toString('hex')}`;
 }
 
-/** How many happenings are shown. */
+/** The most happenings in a report's line. */
 const shownHappenings = 4;
 
 /** In words for one line of a report. */

@@ -1,6 +1,6 @@
 /**
- * The data of the compression cases: five kinds that compress very differently. The code generates the same bytes each time,
- * so the package needs no files of a megabyte.
+ * The data of the compression cases: five kinds, from text that compresses well to noise. The code generates the same bytes each
+ * time, so the package needs no large files.
  */
 
 /** One kind of data. Each message is a piece of it; the next message continues after that piece, and wraps around at the end. */
@@ -28,7 +28,7 @@ export const payloadKinds: readonly PayloadKind[] = [
 
 const made = new Map<PayloadKind, Buffer>();
 
-/** The data, which the caller must not change. Each kind is made once, in a few milliseconds. */
+/** The data of a kind, read-only. It is generated once, in a few milliseconds. */
 export function payloadOf(kind: PayloadKind): Buffer {
   let data = made.get(kind);
   if (data === undefined) {
@@ -69,7 +69,7 @@ function newDraw(seed: number): Draw {
   };
 }
 
-/** Text of exactly `size` bytes. It is ASCII, so that each piece of it is valid UTF-8. */
+/** Text of exactly `size` bytes, all ASCII: each piece of it is valid UTF-8. */
 function repeatedText(size: number, part: (draw: Draw, index: number) => string): Buffer {
   const draw = newDraw(size);
   const parts: string[] = [];

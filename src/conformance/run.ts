@@ -4,8 +4,8 @@
  *
  *     beginCase → drain → (receiveBytes | timePassed → drain)… → endCase
  *
- * `drain`: write each element of `takeOutput(run)` with a separate write; if `run.isDropping`, end TCP after
- * that; call `timePassed` when `run.wait` milliseconds have passed, counted from the call that set `run.isWaitNew`.
+ * `drain`: write each element of `takeOutput(run)` separately; then end TCP if `run.isDropping`; call `timePassed`
+ * `run.wait` milliseconds after the call that set `run.isWaitNew`.
  */
 import { Buffer } from 'node:buffer';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
@@ -40,8 +40,8 @@ import { canStillMatch, matches } from './happenings.ts';
 import { type CaseEvidence, type CaseResult, judge } from './verdict.ts';
 
 /**
- * The largest messages that a tester reads. The largest case echoes 16 MiB; compressed, it is 128 KiB. A peer that sends more is
- * wrong, and inflating more would delay other cases.
+ * The largest messages that a tester reads. The largest echo has 16 MiB, or 128 KiB with compression. A larger message is always
+ * wrong, and inflating it would delay other cases.
  */
 const maxMessage = 17 * 1024 * 1024;
 const maxCompressedMessage = 1024 * 1024;
@@ -49,7 +49,7 @@ const maxCompressedMessage = 1024 * 1024;
 /** Milliseconds to wait for the peer's close frame. */
 const closeTime = 1000;
 
-/** Milliseconds to wait for a server to end TCP (RFC 6455 §7.1.1), however patient the tester is. */
+/** Milliseconds to wait for a server to end TCP (RFC 6455 §7.1.1). `patience` does not extend them. */
 const tcpEndTime = 2000;
 
 export interface CaseRun extends CaseEvidence {
@@ -65,21 +65,21 @@ export interface CaseRun extends CaseEvidence {
   isDropping: boolean;
   /** For the driver: milliseconds until `timePassed` is due; undefined for never. */
   wait: number | undefined;
-  /** For the driver, which sets it to false: a new wait has begun, and replaces the one before. */
+  /** For the driver: a new wait replaces the previous one. The driver sets this to false. */
   isWaitNew: boolean;
   /** The index of the next step. */
   next: number;
-  /** The wait that is running. */
+  /** The `wait` step in progress. */
   waiting: { readonly label: string | undefined } | undefined;
   roundTrips: { readonly step: RoundTripsStep; done: number } | undefined;
   readonly happenings: Happening[];
-  /** The beginning of a frame. */
+  /** The start of an incomplete frame. */
   rest: Buffer;
 }
 
 /**
  * Begins after the opening handshake.
- * @param deflate what was negotiated
+ * @param deflate the negotiated compression
  */
 export function beginCase(
   test: ConformanceCase,
@@ -134,7 +134,7 @@ function takeSteps(run: CaseRun): void {
   while (endpoint.state !== 'CLOSED') {
     const step = plan.steps[run.next];
     if (step === undefined) {
-      // After the tester's close frame, the time for the reply is running.
+      // After the tester's close frame, the timer for the reply is already running.
       if (endpoint.state === 'OPEN') startWait(run, Math.max(plan.deadline.after, run.patience));
       return;
     }
@@ -176,7 +176,7 @@ function takeStep(run: CaseRun, step: Exclude<Step, { do: 'wait' | 'round trips'
   }
 }
 
-/** Frames that no wait and no chops separate arrive in one write. */
+/** Joins the frames to the previous ones in one write, unless a wait or chops separate them. */
 function write(run: CaseRun, frames: readonly Buffer[]): void {
   const last = run.isLastWriteOpen ? run.output.pop() : undefined;
   run.output.push(Buffer.concat(last === undefined ? frames : [last, ...frames]));
@@ -197,7 +197,7 @@ function startWait(run: CaseRun, time: number | undefined): void {
   run.isWaitNew = true;
 }
 
-/** Starts the closing handshake; later frames of the steps are still sent. */
+/** Starts the closing handshake. Later steps still send their frames. */
 function sendCloseFrame(run: CaseRun, payload: Buffer): void {
   write(run, [closeFrameOf(run.writer, payload)]);
   run.localCode = payload.length >= 2 ? payload.readUInt16BE(0) : undefined;
@@ -218,7 +218,7 @@ export function takeOutput(run: CaseRun): Buffer[] {
   return output;
 }
 
-/** Reads the peer's bytes, which belong to the run from now on. */
+/** Reads the peer's bytes. The run keeps them. */
 export function receiveBytes(run: CaseRun, chunk: Buffer): void {
   const { endpoint } = run;
   if (endpoint.state === 'CLOSED') return;
@@ -271,7 +271,7 @@ function controlPayload(): Buffer {
 
 function receiveMessage(run: CaseRun, isText: boolean, payload: Buffer): void {
   const { endpoint, plan, roundTrips } = run;
-  if (endpoint.state !== 'OPEN' && plan.close.hearsWhileClosing !== true) return;
+  if (endpoint.state !== 'OPEN' && plan.close.deliversWhileClosing !== true) return;
   if (roundTrips === undefined) return note(run, { is: 'message', isText, payload });
   const { step } = roundTrips;
   const sent = step.message(roundTrips.done);
@@ -331,7 +331,7 @@ function receiveClose(run: CaseRun): void {
 /** The peer broke a rule: RFC 6455 §7.1.7. */
 function receiveFault(run: CaseRun): void {
   run.violation = control.reason;
-  // A reserved close code, or one with an invalid reason, is evidence, too.
+  // The code of an invalid close frame counts for the verdict, too.
   const { size, opcode, bytes, start, end } = frame;
   if (size > 0 && opcode === Opcode.Close && end - start >= 2)
     run.remoteCode = (bytes[start]! << 8) | bytes[start + 1]!;
@@ -345,7 +345,7 @@ function receiveFault(run: CaseRun): void {
   drop(run, true);
 }
 
-/** @param isByTester whether the tester drops TCP before it should */
+/** @param isByTester whether the tester drops TCP although the peer should end it */
 function drop(run: CaseRun, isByTester: boolean): void {
   if (run.isDropping) return;
   if (isByTester) run.isDroppedByTester = true;

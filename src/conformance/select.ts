@@ -1,4 +1,4 @@
-/** Choosing cases by their names and numbers. */
+/** Chooses cases by name and number. */
 import type { ConformanceCase } from './case.ts';
 
 /**

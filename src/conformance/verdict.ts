@@ -12,7 +12,7 @@ export type CloseVerdict =
   /** The peer did not complete a required closing handshake. */
   | 'UNCLEAN'
   | 'WRONG CODE'
-  /** The client had to end TCP, which is the server's to end (RFC 6455 §7.1.1). */
+  /** The server left the end of TCP to the client (RFC 6455 §7.1.1). */
   | 'FAILED BY CLIENT'
   | 'INFORMATIONAL';
 
@@ -25,7 +25,7 @@ export interface CaseEvidence {
   /** Whether permessage-deflate was negotiated. */
   readonly isCompressed: boolean;
   readonly happenings: readonly Happening[];
-  /** The rule that the peer broke, if it broke one. */
+  /** The rule that the peer broke, if any. */
   violation: string | undefined;
   /** The round trip whose echo was wrong. */
   wrongEcho: string | undefined;
@@ -36,7 +36,7 @@ export interface CaseEvidence {
   /** Which end sent the first close frame, or dropped TCP. */
   isClosedByTester: boolean;
   hasFailedPeer: boolean;
-  /** The tester dropped TCP although the peer should have done so. */
+  /** The tester dropped TCP, although the peer should have ended it. */
   isDroppedByTester: boolean;
   /** The closing handshake is complete. */
   isClean: boolean;
@@ -92,7 +92,7 @@ export function judge(run: CaseEvidence): CaseResult {
   return {
     ...{ test, behavior, behaviorClose, result },
     verdict: isSilent && verdict === 'OK' ? 'NON-STRICT' : verdict,
-    resultClose: isSilent ? 'TCP ended without a close frame that says why' : close.sentence,
+    resultClose: isSilent ? 'The peer ended TCP without a close frame.' : close.sentence,
     ...{ expected: showExpected(run), seen: showSeen(run) },
     ...{ remoteCloseCode: run.remoteCode, remoteCloseReason: run.remoteReason },
     ...{ localCloseCode: run.localCode, wasClean: run.isClean, closedByTester: run.isClosedByTester },
@@ -106,7 +106,7 @@ function judgeBehavior(
 ): { verdict: CaseVerdict; sentence: string } {
   const { test, violation, wrongEcho } = run;
   if (test.deflate !== undefined && !run.isCompressed) {
-    return { verdict: 'UNIMPLEMENTED', sentence: 'The peer does not agree on permessage-deflate.' };
+    return { verdict: 'UNIMPLEMENTED', sentence: 'The peer did not negotiate permessage-deflate.' };
   }
   if (violation !== undefined) return { verdict: 'FAILED', sentence: `The peer broke a rule: ${violation}.` };
   if (wrongEcho !== undefined) return { verdict: 'FAILED', sentence: `The ${wrongEcho}.` };
@@ -119,9 +119,7 @@ function judgeBehavior(
   const isBest = match.verdict === 'OK';
   return {
     verdict: match.verdict,
-    sentence: isBest
-      ? 'The peer answered as expected.'
-      : 'The answer is tolerated, but a strict peer does better.',
+    sentence: isBest ? 'The peer answered as expected.' : 'The peer broke no rule, but was not strict.',
   };
 }
 
@@ -151,7 +149,7 @@ function judgeClose(
   return { verdict: 'OK', sentence: 'The connection ended as expected.' };
 }
 
-/** The result of a case that ended with the opening handshake. @param sentence without a capital and a full stop */
+/** The result of a case that ended with the opening handshake. @param sentence in lower case, without a full stop */
 export function handshakeResult(
   test: ConformanceCase,
   verdict: CaseVerdict,

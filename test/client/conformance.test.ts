@@ -23,7 +23,7 @@ async function run(t: TestContext, url: string, ...options: string[]) {
   return { status, lines: stdout.toString('utf8').trimEnd().split('\n'), stderr };
 }
 
-/** An echo made with npm's ws. */
+/** An echo server with npm's ws. */
 const startEcho = (t: TestContext, change: (data: Buffer) => Buffer = data => data) =>
   startWs(t, socket => {
     socket.on('error', () => {});
@@ -37,11 +37,11 @@ describe('this server', () => {
   });
   after(() => server.stop());
 
-  test('passes all cases but those of many messages, and all reports have every case', async t => {
+  test('passes all quick cases except compression, and each report has every case', async t => {
     const files = ['junit', 'json', 'tap', 'html'].map(format => join(folder, `report.${format}`));
     const reports = files.flatMap(file => ['--report', `${file.slice(file.lastIndexOf('.') + 1)}:${file}`]);
     const url = `ws://127.0.0.1:${server.port}/echo`;
-    // test/conformance/compressionCases.test.ts has the thousands of compressed messages.
+    // `make conformance` runs the compression cases, which send thousands of messages.
     const words = new Set(conformanceCases.map(({ name }) => name.split('/')[0]!));
     const groups = [...words].filter(word => word !== 'compression').flatMap(word => ['--cases', word]);
     const { status, lines, stderr } = await run(t, url, '--quick', '--strict', ...groups, ...reports);
@@ -69,7 +69,7 @@ describe('this server', () => {
       cases.filter(({ number }) => number === '6.4.1').map(({ name, verdict }) => [name, verdict]),
       [['utf8/fail-fast-frames', 'OK']],
     );
-    // The server has survived it all.
+    // The server still accepts clients.
     const client = await connectRaw(server.port, { path: '/echo' });
     client.destroy();
   });
@@ -86,7 +86,7 @@ describe('this server', () => {
     assert.deepEqual(await chosen('6.1.*', 'pings/ten*'), ['2.10', '2.11', '6.1.1', '6.1.2', '6.1.3']);
     assert.equal((await chosen('5')).length, 20);
     const { status, stderr } = await run(t, url, '--cases', 'none');
-    assert.deepEqual([status, stderr], [2, 'pollywog-client: no case is called none\n']);
+    assert.deepEqual([status, stderr], [2, 'pollywog-client: no case matches none\n']);
   });
 
   test('a report that cannot be written is an error before the first case', async t => {
@@ -105,7 +105,7 @@ describe('this server', () => {
   });
 });
 
-test('npm’s ws refuses invalid text at its end, which is NON-STRICT and fails a --strict run only', async t => {
+test('npm’s ws fails invalid text only at its end: NON-STRICT, so only a --strict run fails', async t => {
   const url = await startEcho(t);
   const plain = await run(t, url, '--cases', '6.4.*');
   assert.equal(plain.status, 0);
@@ -122,7 +122,7 @@ test('npm’s ws refuses invalid text at its end, which is NON-STRICT and fails 
   assert.equal(strict.status, 1);
 });
 
-test('a server that changes its echoes fails, and each line has the expected and the actual answers', async t => {
+test('a server that changes its echoes has FAILED, and each line has the expected and the actual answers', async t => {
   const url = await startEcho(t, data => Buffer.concat([data, Buffer.from('!')]));
   const { status, lines } = await run(t, url, '--cases', '6.2.1', '--cases', '2.2');
   assert.equal(status, 1);

@@ -16,7 +16,7 @@ async function openEcho(t: TestContext): Promise<string> {
   return `${server.url}/echo`;
 }
 
-/** A server that accepts the handshake, and sends what the test says. */
+/** A server that accepts the handshake, and leaves the rest to the test. */
 async function openRaw(t: TestContext): Promise<{ url: string; accepted: Promise<Socket> }> {
   const server = createServer();
   server.listen(0, '127.0.0.1');
@@ -52,7 +52,7 @@ test('a client sends texts and bytes, and iterates over the messages until it is
   await client.send('to nobody');
 });
 
-test('a ping resolves when its own pong arrives, and is refused if it is too long', async t => {
+test('a ping resolves when its own pong arrives, and throws if its payload is too long', async t => {
   const client = await connect(await openEcho(t));
   const times = await Promise.all([client.ping(), client.ping('two'), client.ping(Buffer.of(3))]);
   assert.ok(times.every(time => time >= 0));
@@ -92,7 +92,7 @@ test('a socket after its handshake carries raw bytes in both directions', async 
   assert.deepEqual(Buffer.concat(received), Buffer.of(0x81, 2, 0x68, 0x69, 0x8a, 1, 0x78));
 });
 
-test('the options are those of the program, and a wrong one is refused', async t => {
+test('the options are those of the program, and a wrong one is an error', async t => {
   const url = await openEcho(t);
   const options = {
     subprotocol: 'echo',
@@ -138,7 +138,7 @@ test('a client stops reading when too many messages wait, and resumes when they 
   const frame = Buffer.concat([Buffer.of(0x82, 126, payload.length >>> 8, payload.length & 0xff), payload]);
   const count = 400;
   for (let sent = 0; sent < count; sent++) socket.write(frame);
-  // The system's buffers are full, and most of the output still waits here.
+  // Waits until the system's buffers are full.
   let before = -1;
   while (socket.writableLength !== before) {
     before = socket.writableLength;

@@ -40,7 +40,7 @@ async function replay(...commandLine: string[]): Promise<Replayed> {
 
 let recorded: Promise<string> | undefined;
 
-/** A recording of two messages that were sent to the handler echo. */
+/** A recording of two messages to the handler echo. */
 function recordEcho(t: TestContext): Promise<string> {
   recorded ??= startPollywog(t).then(url => recordAt(t, url));
   return recorded;
@@ -124,8 +124,8 @@ test('a refused handshake, and a refused connection, have the exit codes of a se
   const refused = await replay(`${server.url}/nowhere`, '--replay', file);
   assert.equal(refused.status, 4);
   assert.match(refused.stderr, /^pollywog-client: refused: 404 /);
-  const nobody = await replay('ws://127.0.0.1:1/', '--replay', file);
-  assert.deepEqual([nobody.status, nobody.stdout], [3, '']);
+  const unreachable = await replay('ws://127.0.0.1:1/', '--replay', file);
+  assert.deepEqual([unreachable.status, unreachable.stdout], [3, '']);
 });
 
 test('sessions that were recorded together are replayed together, and each receives the same messages', async t => {
@@ -159,7 +159,7 @@ test('the WebSockets of a HAR file are replayed', async t => {
   assert.equal(stdout, 'replayed 2 sessions: 3 sent, 3 compared: equal\n');
 });
 
-test('a file that is not a recording is refused with its line, and so are options that contradict --replay', async () => {
+test('a file that is not a recording, and options that contradict --replay, are usage errors', async () => {
   const file = join(temporaryFolder(), 'session.jsonl');
   writeFileSync(
     file,

@@ -1,4 +1,4 @@
-/** One case at a time, against answers written by hand: the tester's output, its waits, and the verdict. */
+/** Single cases against handwritten answers: the tester's output, its waits, and the verdict. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
@@ -39,13 +39,13 @@ test('an echo and the reply to the close frame make a case OK', () => {
   const sent = written(run);
   assert.deepEqual([sent[0], sent[1], sent.length], [0x81, 0x80 | 125, 2 + 4 + 125]);
   receiveBytes(run, answer(opcode.text, '*'.repeat(125)));
-  assert.equal(written(run)[0], 0x88, 'the tester closes when it has seen everything');
+  assert.equal(written(run)[0], 0x88, 'the tester closes after the last expected answer');
   receiveBytes(run, closeAnswer(1000));
   assert.equal(run.isDropping, false, 'the server ends TCP first');
   assert.deepEqual(verdicts(endCase(run)), ['OK', 'OK', 'OK']);
 });
 
-test("a peer's ping is answered, and does not matter; neither does its heartbeat between round trips", () => {
+test("the tester answers a peer's pings; neither they nor heartbeat pongs between round trips affect the verdict", () => {
   const run = begin('1.1.2');
   written(run);
   receiveBytes(run, answer(opcode.ping, 'x'));
@@ -96,7 +96,7 @@ test('an echo of the wrong kind is FAILED', () => {
   assert.equal(endCase(run).behavior, 'FAILED');
 });
 
-test('silence until the deadline and beyond is FAILED', () => {
+test('silence past the deadline is FAILED', () => {
   const run = begin('2.1');
   assert.equal(run.wait, 1000);
   written(run);
@@ -107,7 +107,7 @@ test('silence until the deadline and beyond is FAILED', () => {
   assert.deepEqual(verdicts(endCase(run)), ['FAILED', 'UNCLEAN', 'FAILED']);
 });
 
-test('a client that has to end TCP for the server is NON-STRICT', () => {
+test('a server that leaves the end of TCP to the client is NON-STRICT', () => {
   const run = begin('2.1');
   receiveBytes(run, Buffer.concat([answer(opcode.pong), closeAnswer(1000)]));
   timePassed(run);
@@ -153,7 +153,7 @@ test('a tester in a server’s role does not mask, reads masked frames, and ends
   assert.deepEqual(verdicts(endCase(run)), ['OK', 'OK', 'OK']);
 });
 
-test('a frame is written in chops, each of them a write of its own', () => {
+test('each chop of a frame is a separate write', () => {
   const run = begin('1.1.8', 'server');
   assert.deepEqual(
     run.output.map(({ length }) => length),
@@ -161,7 +161,7 @@ test('a frame is written in chops, each of them a write of its own', () => {
   );
 });
 
-test('waits in the steps are timeouts: a peer that fails at the second part is OK, at the third NON-STRICT', () => {
+test('each wait notes a timeout: a peer that fails at the second part is OK, at the third NON-STRICT', () => {
   const fast = begin('6.4.1');
   timePassed(fast);
   receiveBytes(fast, closeAnswer(1007));
@@ -187,14 +187,14 @@ test('a text whose header and parts are written separately is one masked frame',
   assert.equal(Buffer.from(payload).toString('hex'), 'cebae1bdb9cf83cebcceb5f4908080656469746564');
 });
 
-test('frames that no wait separates are one write, and those of another way are not', () => {
+test('frames without a wait between them share a write, unless the case writes each separately', () => {
   assert.equal(begin('5.9').output.length, 1);
   assert.equal(begin('5.10').output.length, 2);
   assert.equal(begin('5.6').output.length, 1);
   assert.equal(begin('6.4.3').output.length, 2, 'the header, and the first part');
 });
 
-test('a case of round trips that ends early says how many echoes arrived', () => {
+test('the result of round trips that end early has the number of echoes', () => {
   const run = begin('9.7.1', 'server');
   written(run);
   receiveBytes(run, frame(opcode.text));

@@ -10,7 +10,7 @@ import {
   parseExtensions,
 } from '../../src/protocol/websocket/extensions.ts';
 
-test('each kind of data has its size, and texts are valid UTF-8 from any byte to any other', () => {
+test('each kind of data has its size, and any piece of a text is valid UTF-8', () => {
   for (const kind of payloadKinds) {
     const data = payloadOf(kind);
     assert.equal(data.length, kind.size, kind.name);
@@ -22,7 +22,7 @@ test('each kind of data has its size, and texts are valid UTF-8 from any byte to
   }
 });
 
-test('the kinds compress differently: texts to less than a third, the picture and the document hardly', () => {
+test('the kinds compress differently: texts to less than a third, the picture and the document barely', () => {
   const ratio = new Map(
     payloadKinds.map(kind => [kind.name, deflateRawSync(payloadOf(kind)).length / kind.size] as const),
   );
@@ -65,7 +65,7 @@ describe('grantDeflate', () => {
     assert.equal(grant('x-webkit-deflate-frame', plain), undefined);
   });
 
-  test('a client that offers to drop its context may still keep it, unless it is asked', () => {
+  test('a client that offers to drop its context may still keep it, unless the server asks it not to', () => {
     const offer = 'permessage-deflate; client_no_context_takeover';
     assert.equal(grant(offer, plain)?.parameters.clientNoContextTakeover, false);
     const asked = grant(offer, { clientNoContextTakeover: true });
@@ -75,7 +75,7 @@ describe('grantDeflate', () => {
     );
   });
 
-  test("a limit for the client's window needs an offer that allows it, and is at most the offered one", () => {
+  test("a limit for the client's window needs an offer that allows it, and does not exceed the offered one", () => {
     const wish = { clientNoContextTakeover: false, clientMaxWindowBits: 12 };
     assert.equal(grant('permessage-deflate', wish), undefined);
     assert.equal(grant('permessage-deflate', wish, plain)?.response, 'permessage-deflate');
@@ -89,7 +89,7 @@ describe('grantDeflate', () => {
     );
   });
 
-  test('every case of compression answers the offer of its own client, and the answer is valid', () => {
+  test('the answer of each compression case is valid for its own offers', () => {
     const cases = conformanceCases.filter(({ number }) => number !== undefined && /^1[23]\./.test(number));
     assert.equal(cases.length, 216);
     for (const { deflate, name } of cases) {

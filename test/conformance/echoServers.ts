@@ -1,4 +1,4 @@
-/** Echo servers that are not ours, as child processes, for the conformance cases. */
+/** Echo servers of other projects, as child processes, for the conformance cases. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -12,11 +12,11 @@ import type { Hooks } from '../support/serverProcess.ts';
 const pythonScript = fileURLToPath(new URL('../../../test/conformance/echo_server.py', import.meta.url));
 const wsScript = fileURLToPath(new URL('./wsEchoServer.js', import.meta.url));
 
-/** Each starts a server that is stopped when the test ends. @returns its URL */
+/** Each starts a server, and stops it when the test ends. @returns its URL */
 export const echoServers = {
   ws: (test: Hooks) => startPrinting(test, process.execPath, wsScript),
   websockets: (test: Hooks) => startPrinting(test, findPythonWithWebsockets(), '-B', pythonScript),
-  // Its stdin and stdout are lines: `cat` echoes them.
+  // Messages are lines of a program's stdin and stdout: `cat` echoes them.
   websocketd: (test: Hooks) => startOnPort(test, findWebsocketd(), '--address=127.0.0.1', 'cat'),
 } as const satisfies Record<string, (test: Hooks) => Promise<string>>;
 

@@ -1,4 +1,4 @@
-"""An echo made with Python's websockets, on a free port, which it prints."""
+"""An echo server with Python's websockets. Prints its port."""
 import asyncio
 
 import websockets

@@ -1,4 +1,4 @@
-/** The tester's opening handshake: its request, and the verdict on what servers answer. */
+/** The tester's opening handshake: its request, and the verdicts on responses. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { beginOpening, readResponse, withoutResponse } from '../../src/conformance/handshake.ts';
@@ -20,7 +20,7 @@ function open(name: string) {
 
 const sentBy = (name: string) => Buffer.concat(open(name).writes).toString('latin1');
 
-/** The verdict on a response, or what was negotiated. */
+/** The verdict on a response, or the negotiated compression. */
 function read(name: string, status: number, fields: Record<string, string> = {}) {
   const accept = {
     upgrade: 'websocket',
@@ -32,7 +32,7 @@ function read(name: string, status: number, fields: Record<string, string> = {})
   return 'verdict' in response ? response.verdict : response.deflate;
 }
 
-test('the request has the fields of RFC 6455, those of the user, and what the case changes', () => {
+test('the request has the fields of RFC 6455, those of the user, and the changes of the case', () => {
   const key = nonce.toString('base64');
   assert.equal(
     sentBy('pings/empty'),
@@ -45,24 +45,24 @@ test('the request has the fields of RFC 6455, those of the user, and what the ca
   assert.match(sentBy('deflate/one-block'), /Sec-WebSocket-Extensions: permessage-deflate\r\n/);
 });
 
-test('a server that refuses what it must refuse is OK, with another status NON-STRICT', () => {
+test('a required refusal is OK, or NON-STRICT with a wrong status; without a refusal, the case is FAILED', () => {
   assert.equal(read('handshake/no-key', 400), 'OK');
   assert.equal(read('handshake/no-key', 503), 'NON-STRICT');
   assert.equal(read('handshake/no-key', 302), 'FAILED');
   assert.equal(read('handshake/no-key', 101), 'FAILED');
   assert.equal(read('handshake/version-8', 101), 'NON-STRICT');
-  assert.equal(read('handshake/version-8', 400), 'NON-STRICT', 'it does not name a version');
+  assert.equal(read('handshake/version-8', 400), 'NON-STRICT', 'the response does not name version 13');
   assert.equal(read('handshake/version-8', 426, { 'sec-websocket-version': '13' }), 'OK');
 });
 
-test('a server that refuses what it must accept is FAILED, unless the case tolerates it', () => {
+test('refusing a valid handshake is FAILED, unless the case tolerates it', () => {
   assert.equal(read('handshake/ordinary', 400), 'FAILED');
   assert.equal(read('pings/empty', 400), 'FAILED');
   assert.equal(read('handshake/invalid-offer-1', 400), 'NON-STRICT');
-  assert.equal(read('handshake/ordinary', 101), undefined, 'the case goes on');
+  assert.equal(read('handshake/ordinary', 101), undefined, 'the case continues');
 });
 
-test('a wrong proof, an unasked extension and an unasked subprotocol are FAILED', () => {
+test('a wrong Sec-WebSocket-Accept, an extension or a subprotocol that was not offered are FAILED', () => {
   assert.equal(read('handshake/ordinary', 101, { 'sec-websocket-accept': 'x' }), 'FAILED');
   assert.equal(
     read('handshake/ordinary', 101, { 'sec-websocket-extensions': 'permessage-deflate' }),
@@ -120,7 +120,7 @@ test('patterns cover cases by name and by number, and the cases below them', () 
   assert.deepEqual(numbered('6x4'), []);
 });
 
-test('clients are not tested with handshakes of clients, and a quick run has no large cases', () => {
+test('handshake cases test servers only, and a quick run has no large cases', () => {
   const all = { patterns: [], isQuick: false } as const;
   const clients = selectCases(conformanceCases, { ...all, tests: 'clients' });
   assert.ok(clients.every(each => each.handshake === undefined && each.tests !== 'servers'));
@@ -128,7 +128,7 @@ test('clients are not tested with handshakes of clients, and a quick run has no 
   assert.ok(quick.length > 600 && quick.every(each => each.isLarge !== true));
 });
 
-test('every case has a name, a sentence for what it does, and one for what it expects', () => {
+test('every case has a unique name, a description and an expectation', () => {
   assert.equal(new Set(conformanceCases.map(({ name }) => name)).size, conformanceCases.length);
   for (const { name, description, expectation } of conformanceCases) {
     assert.match(name, /^[a-z\d-]+\/[a-z\d.-]+$/);

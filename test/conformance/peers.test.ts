@@ -5,7 +5,7 @@ import { manualPage } from '../support/documents.ts';
 import { echoServers } from './echoServers.ts';
 import { runReport } from './runReport.ts';
 
-/** A row: | server and version | what it does | `case` | verdict | */
+/** A row: | server and version | fault | `case` | verdict | */
 const rows = [
   ...manualPage('conformance').matchAll(/^\| (\w+) [\d.]+ \| .*? \| `([^`]+)` \| ([A-Z-]+) \|$/gm),
 ];
@@ -19,7 +19,7 @@ test('the table of the manual has each server', () => {
 
 describe('known faults', { concurrency: 3 }, () => {
   for (const [server, start] of Object.entries(echoServers)) {
-    test(`the cases find those of ${server}`, async t => {
+    test(`the cases find the faults of ${server}`, async t => {
       const known = new Map(
         rows.filter(row => row[1] === server).map(([, , name, verdict]) => [name!, verdict!]),
       );

@@ -1,4 +1,4 @@
-/** Plants a bug in a copy of dist/, and lets the true client test the server with it. */
+/** Plants a bug in a copy of dist/, and tests that server with the client. */
 import { cpSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,17 +9,17 @@ import { runReport } from './runReport.ts';
 
 const checkout = fileURLToPath(new URL('../../../', import.meta.url));
 
-/** The text of a file of dist/ with the bug. @throws Error if the place of the bug is not there, or not unique */
+/** The text of a file of dist/ with the bug. @throws Error unless `find` occurs exactly once */
 export function withBug({ file, find, replace, does }: PlantedBug): string {
   const text = readFileSync(join(checkout, 'dist', file), 'utf8');
   const parts = text.split(find);
   if (parts.length !== 2) {
-    throw new Error(`"${does}": the text to replace is ${parts.length - 1} times in ${file}`);
+    throw new Error(`"${does}": the text to replace occurs ${parts.length - 1} times in ${file}`);
   }
   return parts.join(replace);
 }
 
-/** @returns the verdict of the case that should find the bug, and what was seen */
+/** @returns the verdict of the case that should find the bug, and the observed answers */
 export async function findBug(bug: PlantedBug): Promise<{ readonly verdict: string; readonly seen: string }> {
   const folder = temporaryFolder();
   try {

@@ -1,11 +1,11 @@
-/** Runs a sample of `make planted`, and checks that all of its bugs can still be planted. */
+/** Runs a sample of `make planted`, and checks that every bug can still be planted. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { conformanceCases } from '../../src/conformance/table.ts';
 import { findBug, withBug } from './plant.ts';
 import { plantedBugs } from './plantedBugs.ts';
 
-/** Of framing, of text and of the handshake. */
+/** One bug each of framing, text and the handshake. */
 const sample = [
   'accepts reserved opcodes of data',
   'accepts characters above U+10FFFF',

@@ -1,7 +1,7 @@
-/** Bugs for `make planted`: each takes one check out of the server, and names a conformance case that finds it. */
+/** Bugs for `make planted`: each removes one check from the server, and names a conformance case that finds it. */
 
 export interface PlantedBug {
-  /** What the server does wrong, as the rest of a sentence that begins with "the server". */
+  /** The fault, as the rest of a sentence that begins with "the server". */
   readonly does: string;
   /** Below dist/. */
   readonly file: string;
@@ -99,14 +99,14 @@ const rows: readonly (readonly [does: string, file: string, find: string, replac
       'lengths/top-bit',
     ],
     [
-      'waits for a message of any length',
+      'accepts an announced length of a terabyte',
       message,
       'if (size > maxMessage)',
       'if (false)',
       'lengths/terabyte',
     ],
     [
-      'accepts a continuation of nothing',
+      'accepts a continuation frame outside a message',
       message,
       'if (header.opcode === Opcode.Continuation)',
       'if (false)',
@@ -120,7 +120,7 @@ const rows: readonly (readonly [does: string, file: string, find: string, replac
       'fragments/nested-message',
     ],
     [
-      'notices invalid text only at its end',
+      'checks text only at its end',
       message,
       'if (next === utf8Invalid)',
       'if (false)',
@@ -228,7 +228,7 @@ const rows: readonly (readonly [does: string, file: string, find: string, replac
       'closing/code',
     ],
     [
-      'says nothing before it fails the connection',
+      'fails the connection without a close frame',
       reading,
       'sendClose(connection, control);\n                failWebSocket',
       '{}\n                failWebSocket',
@@ -279,7 +279,7 @@ const rows: readonly (readonly [does: string, file: string, find: string, replac
       'handshake/subprotocols-malformed',
     ],
     [
-      'proves nothing in Sec-WebSocket-Accept',
+      'sends a wrong Sec-WebSocket-Accept',
       handshake,
       '258EAFA5-E914-47DA-95CA-C5AB0DC85B11',
       '258EAFA5-E914-47DA-95CA-C5AB0DC85B12',

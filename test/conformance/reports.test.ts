@@ -1,4 +1,4 @@
-/** The reports of a run: what they count, and that what a peer says cannot break their form. */
+/** The reports of a run: their counts, and text of a peer that cannot break their format. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';

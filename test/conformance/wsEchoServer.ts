@@ -1,4 +1,4 @@
-/** An echo made with npm's ws, on a free port, which it prints. */
+/** An echo server with npm's ws. Prints its port. */
 import type { AddressInfo } from 'node:net';
 import { WebSocketServer } from 'ws';
 

@@ -39,11 +39,11 @@ const writers: Readonly<
 export async function runConformance(configuration: ClientConfiguration): Promise<number> {
   const { cases: patterns, quick: isQuick, strict: isStrict, report: reports } = configuration.conformance!;
   const cases = selectCases(conformanceCases, { tests: 'servers', patterns, isQuick });
-  if (cases.length === 0) throw new UsageError(`no case is called ${patterns.join(' or ')}`);
+  if (cases.length === 0) throw new UsageError(`no case matches ${patterns.join(' or ')}`);
   const identity = await readIdentity(configuration);
   const unreachable = await probe(configuration, identity);
   if (unreachable !== undefined) return unreachable;
-  // A run takes minutes, so a report that cannot be written fails it at the start.
+  // A run takes minutes, so an unwritable report is an error at its start.
   const files = reports.map(({ format, file }) => ({ format, descriptor: openReport(file) }));
   const isPrinting = !reports.some(({ file }) => file === '-');
   const print = (line: string) => {
@@ -78,13 +78,13 @@ async function probe(
     connection.socket.destroy();
     return undefined;
   }
-  // The cases report a server that breaks a rule here.
+  // If the server broke a rule, the cases report it.
   if (connection.exit === ExitCode.ProtocolError) return undefined;
   process.stderr.write(`pollywog-client: ${connection.sentence}\n`);
   return connection.exit;
 }
 
-/** Runs the small cases first, so that the large ones do not delay them. @returns the results in the order of the cases */
+/** Runs the small cases first: the large ones would delay them. @returns the results in the order of the cases */
 async function runAll(
   cases: readonly ConformanceCase[],
   configuration: ClientConfiguration,

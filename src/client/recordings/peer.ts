@@ -25,7 +25,7 @@ import { maskedFrame } from '../frames.ts';
 export interface ReplayPeer {
   readonly socket: Socket;
   readonly endpoint: Endpoint;
-  /** Arrived, but not compared yet; and the bytes of these messages. */
+  /** Arrivals that are not compared yet, and the bytes of their messages. */
   readonly arrived: Arrived[];
   arrivedBytes: number;
   /** The beginning of an incomplete frame. */

@@ -10,7 +10,7 @@ import { addEvent, newRedactor } from '../../recordings/redactor.ts';
 import { redactUrl } from '../../recordings/secrets.ts';
 
 export interface SessionRecorder {
-  /** The bytes are those of the connection, after TLS; they are copied. */
+  /** Records bytes of the connection, after TLS. Copies them. */
   observe(from: Side, bytes: Uint8Array): void;
   /** The connection has ended. */
   end(why: string): void;

@@ -1,9 +1,9 @@
 /**
  * `--replay`: plays the client's side of recordings against a server, and compares what the server sends.
  *
- * Before each action, the replay waits until everything that the recorded server had sent by then has arrived, in all sessions.
- * When another session acts next, a ping makes sure that the server has read the last action. So the server reads all sessions in
- * the recorded order, at any speed. Only frames that the recorded server read in one turn are sent together.
+ * Before each action, the replay waits in all sessions for everything that the recorded server had sent by then. Before another
+ * session acts, a ping ensures that the server has read the last action. So the server reads all sessions in the recorded order, at
+ * any speed. Only frames that the recorded server read in one turn are sent together.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SecureContext } from 'node:tls';
@@ -292,7 +292,7 @@ function untilChange(replay: Replay, patience: number): Promise<boolean> {
   });
 }
 
-/** Waits until the server has read all input of the session, or `replayPatience` is over: it may not answer pings. */
+/** Waits until the server has read all input of the session. A server may ignore pings, so `replayPatience` limits the wait. */
 async function untilRead(replay: Replay, { peer }: ReplaySession): Promise<void> {
   if (peer === undefined || peer.isUnframed) return;
   const ping = `replay ${++replay.barriers}`;

@@ -7,7 +7,7 @@ export const autoFragments: readonly ConformanceCase[] = inGroup('Fragmentation'
     name: 'many',
     number: '10.1.1',
     description: 'Sends a text of 65536 bytes in fragments of 1300 bytes.',
-    expectation: 'The text is echoed.',
+    expectation: 'The peer echoes the text.',
     plan() {
       const payload = Buffer.alloc(65_536, '*');
       const step = { do: 'message', isText: true, payload, fragment: 1300 } as const;

@@ -44,7 +44,7 @@ export const refusedInSteps = (steps: readonly Step[], codes: readonly number[] 
 /** A text and a close frame, back to back: the peer may handle either first. */
 function textThenClose(payload: Buffer): CasePlan {
   const steps = [sendText(payload), sendText(hello), closeWith(NormalClosure), sendPing()];
-  const plan = closedInSteps(steps, [NormalClosure], { hearsWhileClosing: true });
+  const plan = closedInSteps(steps, [NormalClosure], { deliversWhileClosing: true });
   const echoes: Happening[] = [echoOfText(payload), echoOfText(hello)];
   return { ...plan, outcomes: [ok(...echoes), nonStrict()] };
 }
@@ -52,15 +52,15 @@ function textThenClose(payload: Buffer): CasePlan {
 export const validCodes = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999];
 export const invalidCodes = [0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999];
 
-const clean = 'The peer replies with a close frame, and nothing else.';
+const clean = 'The peer replies with a close frame and nothing else.';
 const refused = 'The peer replies with 1002, or drops TCP.';
 
 export const closing: readonly ConformanceCase[] = inGroup('Closing', 'closing', [
   {
     name: 'after-echo',
     number: '7.1.1',
-    description: 'Sends a text, and closes when it is echoed.',
-    expectation: 'The text is echoed, and the peer replies with 1000.',
+    description: 'Sends a text, and closes after its echo.',
+    expectation: 'The peer echoes the text, and replies with 1000.',
     plan() {
       const plan = answered([sendText(hello)], [echoOfText(hello)], { after: second, end: 'fail' });
       return { ...plan, close: { ...plan.close, isWrongCodeFatal: true } };
@@ -103,7 +103,7 @@ export const closing: readonly ConformanceCase[] = inGroup('Closing', 'closing',
     name: 'behind-long-text',
     number: '7.1.6',
     description: 'Sends a text of 256 KiB, a short text, a close frame and a ping, without waiting.',
-    expectation: 'RFC 6455 leaves open whether the texts are echoed before the peer replies.',
+    expectation: 'RFC 6455 does not say whether the peer must echo the texts before it replies.',
     isInformational: true,
     plan: () => textThenClose(Buffer.alloc(256 * 1024, 'BAsd7&jh23')),
   },
@@ -117,7 +117,7 @@ export const closing: readonly ConformanceCase[] = inGroup('Closing', 'closing',
   {
     name: 'one-byte',
     number: '7.3.2',
-    description: 'Sends a close frame with half a code.',
+    description: 'Sends a close frame with one byte, half a code.',
     expectation: refused,
     plan: () => refusedInSteps([closeWith(undefined, 'a')]),
   },
@@ -166,15 +166,15 @@ export const closing: readonly ConformanceCase[] = inGroup('Closing', 'closing',
   ...invalidCodes.map((code, index) => ({
     name: `code-${code}`,
     number: `7.9.${index + 1}`,
-    description: `Sends a close frame with code ${code}, which must not be sent.`,
+    description: `Sends a close frame with the invalid code ${code}.`,
     expectation: refused,
     plan: () => refusedInSteps([closeWith(code)]),
   })),
   ...[5000, 65_535].map((code, index) => ({
     name: `code-${code}`,
     number: `7.13.${index + 1}`,
-    description: `Sends a close frame with code ${code}, above those that are defined.`,
-    expectation: 'RFC 6455 does not say what happens.',
+    description: `Sends a close frame with code ${code}, above the defined range.`,
+    expectation: 'RFC 6455 does not define the reply.',
     isInformational: true,
     plan: () => refusedInSteps([closeWith(code)], [NormalClosure, code, ProtocolError]),
   })),

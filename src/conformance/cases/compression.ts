@@ -1,12 +1,12 @@
 /**
- * Groups 12 and 13 of Autobahn's suite: permessage-deflate with different data, and with all parameters that an offer and its
- * answer can have. The tester keeps its window between messages unless the peer asks it not to.
+ * Groups 12 and 13 of Autobahn's suite: permessage-deflate with different data, and with different parameters. The tester keeps its
+ * window between messages unless the peer forbids that.
  */
 import { type DeflateWish, grantDeflate } from '../../protocol/websocket/extensions.ts';
 import { answered, type ConformanceCase, type DeflateDemand, second } from '../case.ts';
 import { type PayloadKind, payloadKinds, pieceOf } from '../payloads.ts';
 
-/** The length of the messages, the bytes of a fragment after compression (0: one frame), and the seconds for all of them. */
+/** The length of the messages, the bytes per fragment after compression (0: one frame), and the time limit for all messages. */
 const sizes: readonly (readonly [length: number, fragment: number, seconds: number])[] = [
   [16, 0, 60],
   [64, 0, 60],
@@ -28,7 +28,7 @@ const sizes: readonly (readonly [length: number, fragment: number, seconds: numb
   [131_072, 32_768, 480],
 ];
 
-/** Most bytes of a case. The classic suite sends 1,000 messages of every size, 11 GB in all; with this limit, both groups take a minute. */
+/** The most bytes per case. The classic suite sends 11 GB in all, 1,000 messages of each size. With this limit, both groups take a minute. */
 const maxVolume = 4 * 1024 * 1024;
 const maxMessages = 1000;
 
@@ -51,9 +51,9 @@ function casesOf({ number, name, group, kind, deflate }: Series): ConformanceCas
       name: `compression/${name}-${length}${fragment === 0 ? '' : `-in-fragments-of-${fragment}`}`,
       number: `${number}.${at + 1}`,
       group,
-      description: `Sends ${count} compressed messages of ${length} bytes${pieces}, each after the echo of the one before: ${title(kind)}.`,
-      expectation: `Each message comes back, and all within ${seconds} seconds.`,
-      // The shortest messages that every implementation compresses are enough for a quick run.
+      description: `Sends ${count} compressed messages of ${length} bytes${pieces}, each after the echo of the previous one: ${title(kind)}.`,
+      expectation: `The peer echoes all messages within ${seconds} seconds.`,
+      // A quick run has only messages of 1,024 bytes: implementations may leave shorter ones uncompressed.
       isLarge: length !== 1024,
       deflate,
       plan: () =>
@@ -79,7 +79,7 @@ function casesOf({ number, name, group, kind, deflate }: Series): ConformanceCas
 const title = ({ title: its, isText, size }: PayloadKind) =>
   `${its} (${isText ? 'text' : 'binary'}, ${size} bytes)`;
 
-/** As a client: leaves everything about its own direction to the server, and asks for this about the server's. */
+/** A client's offer: lets the server restrict the client's direction in any way, and asks for these restrictions of the server's. */
 function offer(asked: { readonly isFresh?: boolean; readonly bits?: number }): string {
   const fresh = asked.isFresh === true ? '; server_no_context_takeover' : '';
   const bits = asked.bits === undefined ? '' : `; server_max_window_bits=${asked.bits}`;
@@ -94,28 +94,28 @@ const plain: DeflateWish = { clientNoContextTakeover: false };
 const fresh: DeflateWish = { clientNoContextTakeover: true };
 const fresh8: DeflateWish = { clientNoContextTakeover: true, clientMaxWindowBits: 8 };
 
-/** Each makes the same demands on a client and on a server. */
+/** Each row makes the same demands on a client and on a server. */
 const parameters: readonly (readonly [name: string, words: string, deflate: DeflateDemand])[] = [
   ['plain', 'no parameters', demand([offer({})], [plain])],
-  ['no-context', 'the peer keeps no window', demand([offer({ isFresh: true })], [fresh])],
+  ['no-context', 'no context takeover', demand([offer({ isFresh: true })], [fresh])],
   [
     'window-8',
-    "the peer's window has 256 bytes",
+    'a window of 256 bytes',
     demand([offer({ bits: 8 })], [{ clientNoContextTakeover: false, clientMaxWindowBits: 8 }]),
   ],
   [
     'window-15',
-    "the peer's window has 32 KiB",
+    'a window of 32 KiB',
     demand([offer({ bits: 15 })], [{ clientNoContextTakeover: false, clientMaxWindowBits: 15 }]),
   ],
   [
     'no-context-window-8',
-    'the peer keeps no window, and it has 256 bytes',
+    'no context takeover, and a window of 256 bytes',
     demand([offer({ isFresh: true, bits: 8 })], [fresh8]),
   ],
   [
     'no-context-window-15',
-    'the peer keeps no window, and it has 32 KiB',
+    'no context takeover, and a window of 32 KiB',
     demand(
       [offer({ isFresh: true, bits: 15 })],
       [{ clientNoContextTakeover: true, clientMaxWindowBits: 15 }],
@@ -123,7 +123,7 @@ const parameters: readonly (readonly [name: string, words: string, deflate: Defl
   ],
   [
     'three-offers',
-    'the peer chooses among three sets of parameters',
+    'three offers to choose from',
     demand([offer({ isFresh: true, bits: 8 }), offer({ isFresh: true }), offer({})], [fresh8, fresh, plain]),
   ],
 ];

@@ -15,15 +15,15 @@ import {
   sendText,
 } from '../case.ts';
 
-/** The classic ways to write the same frames. */
+/** The classic suite's ways to write frames: in one write, in one write per frame, or byte by byte. */
 type Way = 'together' | 'each' | 'bytes';
 const inWords: Readonly<Record<Way, string>> = {
   together: '',
-  each: ', each in a write of its own',
-  bytes: ', one byte a write',
+  each: ', each in a separate write',
+  bytes: ', one byte per write',
 };
 const suffix: Readonly<Record<Way, string>> = { together: '', each: '-apart', bytes: '-chopped' };
-/** Every frame is a write: a frame that is written in chops of a kilobyte is one, too. */
+/** A chop of a kilobyte holds any of these frames, so each frame becomes one write. */
 const chopOf: Readonly<Record<Way, number | undefined>> = { together: undefined, each: 1024, bytes: 1 };
 
 const begun = (payload: string, chop?: number) => sendText(payload, { fin: false, chop });
@@ -40,7 +40,7 @@ function twoFragments(number: string, way: Way): Row {
     name: `two${suffix[way]}`,
     number,
     description: `Sends a text in two fragments${inWords[way]}.`,
-    expectation: 'The text is echoed.',
+    expectation: 'The peer echoes the text.',
     plan: () =>
       answered([begun('fragment1', chop), last('fragment2', chop)], [echoOfText('fragment1fragment2')]),
   };
@@ -52,7 +52,7 @@ function pingBetween(number: string, way: Way): Row {
     name: `ping-between${suffix[way]}`,
     number,
     description: `Sends a text in two fragments, with a ping between them${inWords[way]}.`,
-    expectation: 'A pong answers the ping; then the text is echoed.',
+    expectation: 'The peer answers the ping, then echoes the text.',
     plan: () =>
       answered(
         [begun('fragment1', chop), sendPing('ping payload', { chop }), last('fragment2', chop)],
@@ -66,7 +66,7 @@ function loneContinuation(number: string, fin: boolean, way: Way): Row {
   return {
     name: `lone-continuation${fin ? '' : '-without-fin'}${suffix[way]}`,
     number,
-    description: `Sends a continuation frame ${fin ? 'with' : 'without'} FIN that continues nothing, then a text${inWords[way]}.`,
+    description: `Sends a continuation frame ${fin ? 'with' : 'without'} FIN outside a message, then a text${inWords[way]}.`,
     expectation: nothingToContinue,
     plan: () =>
       failed([
@@ -85,7 +85,7 @@ function twiceLone(number: string, fin: boolean): Row {
   return {
     name: `lone-continuation${fin ? '' : '-without-fin'}-twice`,
     number,
-    description: `Sends twice: a continuation frame ${fin ? 'with' : 'without'} FIN that continues nothing, then a text in two fragments.`,
+    description: `Sends twice: a continuation frame ${fin ? 'with' : 'without'} FIN outside a message, then a text in two fragments.`,
     expectation: nothingToContinue,
     plan: () => failed([...once, ...once]),
   };
@@ -112,14 +112,14 @@ export const fragments: readonly ConformanceCase[] = inGroup('Fragmentation', 'f
     name: 'of-ping',
     number: '5.1',
     description: 'Sends a ping in two fragments.',
-    expectation: 'The peer fails the connection with 1002: control frames are not fragmented.',
+    expectation: 'The peer fails the connection with 1002: control frames must not be fragmented.',
     plan: () => failed([sendPing('fragment1', { fin: false }), last('fragment2')]),
   },
   {
     name: 'of-pong',
     number: '5.2',
     description: 'Sends a pong in two fragments.',
-    expectation: 'The peer fails the connection with 1002: control frames are not fragmented.',
+    expectation: 'The peer fails the connection with 1002: control frames must not be fragmented.',
     plan: () => failed([sendPong('fragment1', { fin: false }), last('fragment2')]),
   },
   twoFragments('5.3', 'together'),
@@ -138,7 +138,7 @@ export const fragments: readonly ConformanceCase[] = inGroup('Fragmentation', 'f
     name: 'lone-continuation-after-message',
     number: '5.15',
     description: 'Sends a text in two fragments, a continuation frame without FIN, and a text.',
-    expectation: `The text is echoed. ${nothingToContinue}`,
+    expectation: `The peer echoes the text. ${nothingToContinue}`,
     plan: () =>
       failed([begun('fragment1'), last('fragment2'), more('fragment3'), sendText('fragment4')], 1002, [
         echoOfText('fragment1fragment2'),
@@ -149,8 +149,8 @@ export const fragments: readonly ConformanceCase[] = inGroup('Fragmentation', 'f
   {
     name: 'nested-message',
     number: '5.18',
-    description: 'Sends a text in two fragments, the second with the opcode of a text.',
-    expectation: 'The peer fails the connection with 1002: later fragments have opcode 0.',
+    description: 'Sends a text in two fragments, the second with the opcode of a text instead of 0.',
+    expectation: 'The peer fails the connection with 1002: later fragments must have opcode 0.',
     plan: () => failed([begun('fragment1'), sendText('fragment2')]),
   },
   {
@@ -158,15 +158,15 @@ export const fragments: readonly ConformanceCase[] = inGroup('Fragmentation', 'f
     number: '5.19',
     description:
       'Sends two of five fragments and a ping, waits a second, and sends two fragments, a ping and the last one.',
-    expectation: 'A pong answers each ping; then the text is echoed.',
+    expectation: 'The peer answers each ping, then echoes the text.',
     plan: () => fiveFragments('together'),
   },
   {
     name: 'five-with-pings-apart',
     number: '5.20',
     description:
-      'Sends two of five fragments and a ping, waits a second, and sends two fragments, a ping and the last one, each in a write of its own.',
-    expectation: 'A pong answers each ping; then the text is echoed.',
+      'Sends two of five fragments and a ping, waits a second, and sends two fragments, a ping and the last one, each in a separate write.',
+    expectation: 'The peer answers each ping, then echoes the text.',
     plan: () => fiveFragments('each'),
   },
 ]);

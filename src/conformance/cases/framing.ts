@@ -1,4 +1,4 @@
-/** Group 1: messages in one frame, with lengths around those at which the header changes (RFC 6455 §5.2). */
+/** Group 1: messages in one frame, with lengths around the limits of each header size (RFC 6455 §5.2). */
 import { Buffer } from 'node:buffer';
 import { answered, type ConformanceCase, echoOfBinary, echoOfText, sendBinary, sendText } from '../case.ts';
 
@@ -25,7 +25,7 @@ function framingCases(kind: 'text' | 'binary'): ConformanceCase[] {
       number: `1.${isText ? 1 : 2}.${index + 1}`,
       group: 'Framing',
       description: `Sends a ${kind} message of ${length} bytes${inChops}.`,
-      expectation: 'The message is echoed.',
+      expectation: 'The peer echoes the message.',
       plan() {
         const payload = Buffer.alloc(length, isText ? '*' : 0xfe);
         return answered(

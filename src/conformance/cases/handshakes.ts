@@ -1,4 +1,4 @@
-/** Ours: how strict a server's opening handshake is (RFC 6455 §4.2). The classic suite has no such cases. */
+/** Pollywog's own cases of a server's opening handshake (RFC 6455 §4.2), which the classic suite does not test. */
 import { Buffer } from 'node:buffer';
 import type { ResponseHead } from '../../protocol/http/head.ts';
 import {
@@ -25,12 +25,12 @@ function withField(name: string, value: string | undefined): Alteration {
   });
 }
 
-/** Adds a field, even if there is one of that name. */
+/** Adds a field, even if the request already has one of that name. */
 const plusField =
   (name: string, value: string): Alteration =>
   request => ({ ...request, fields: [...request.fields, [name, value]] });
 
-/** A server that has accepted must echo as usual. */
+/** After the server has accepted, it must echo as usual. */
 const echo = (): CasePlan => answered([sendText('Hello')], [echoOfText('Hello')]);
 
 function refused(
@@ -58,13 +58,13 @@ function accepted(name: string, what: string, demand: HandshakeDemand): Row {
   return {
     name,
     description: `Sends a handshake ${what}.`,
-    expectation: 'The server accepts, and echoes a text.',
+    expectation: 'The server accepts the handshake, and echoes a text.',
     handshake: demand,
     plan: echo,
   };
 }
 
-/** RFC 6455 §4.4: a server that does not support the version names the one that it supports. */
+/** RFC 6455 §4.4: a server that does not support the version names those that it supports. */
 function namesVersion({ status, headers }: ResponseHead): string | undefined {
   if (status < 400) return undefined;
   const versions = (headers.get('sec-websocket-version') ?? '').split(',').map(each => each.trim());
@@ -79,7 +79,7 @@ const mixedCase: Alteration = request => ({
   ]),
 });
 
-/** RFC 6455 §1.3 has this key and its answer. */
+/** The key of the example in RFC 6455 §1.3. */
 const sampleKey = 'dGhlIHNhbXBsZSBub25jZQ==';
 const lenient = { ifAccepted: 'NON-STRICT' } as const;
 
@@ -145,7 +145,7 @@ const refusals: Row[] = [
   ),
   refused(
     'version-8',
-    'with version 8, a draft’s',
+    'with version 8, from a draft of RFC 6455',
     withField('Sec-WebSocket-Version', '8'),
     { ifAccepted: 'NON-STRICT', statuses: [400, 426] },
     namesVersion,
@@ -191,12 +191,16 @@ const refusals: Row[] = [
 ];
 
 const acceptances: Row[] = [
-  accepted('ordinary', 'as RFC 6455 §4.1 has it', {}),
-  accepted('by-byte', 'one byte a write', { chop: 1 }),
-  accepted('letter-case', 'with its names and tokens in other letter case, and with a list in Connection', {
-    alter: mixedCase,
-  }),
-  accepted('unknown-fields', 'with fields that are unknown', {
+  accepted('ordinary', 'as in RFC 6455 §4.1', {}),
+  accepted('by-byte', 'one byte per write', { chop: 1 }),
+  accepted(
+    'letter-case',
+    'with its names and tokens in different letter case, and with a list in Connection',
+    {
+      alter: mixedCase,
+    },
+  ),
+  accepted('unknown-fields', 'with unknown fields', {
     alter: plusField('X-Unknown', 'a, b; c="d"'),
   }),
   accepted('query', 'whose target has a query', {

@@ -16,7 +16,7 @@ const MiB = 1024 * KiB;
 
 const group = 'Limits';
 
-/** The two kinds of messages, with the digits that they have in the numbers: 9.1.x is text, 9.2.x binary, and so on. */
+/** The two kinds of messages, whose numbers alternate: 9.1.x is text, 9.2.x binary, and so on. */
 const kinds = [
   { word: 'text', isText: true, offset: 0 },
   { word: 'binary', isText: false, offset: 1 },
@@ -27,7 +27,7 @@ type MessageKind = (typeof kinds)[number];
 const asciiPattern = Buffer.from('Wj4&frog-9');
 const binaryPattern = Buffer.from([0x00, 0xfe, 0x23, 0xfa, 0xf0]);
 
-/** A pattern whose length divides no power of two: a lost or repeated piece shifts the rest. */
+/** Repeats a pattern whose length divides no power of two, so a lost or repeated piece shifts the rest. */
 function payloadFor({ isText }: MessageKind, length: number): Buffer {
   return Buffer.alloc(length, isText ? asciiPattern : binaryPattern);
 }
@@ -44,7 +44,7 @@ const sizeWords = (bytes: number) =>
 
 const closesAfter = (seconds: number): Deadline => ({ after: seconds * second, end: 'close' });
 
-const expectation = 'The same message comes back.';
+const expectation = 'The peer echoes the message.';
 
 /** 9.1 and 9.2. */
 function wholeMessages(kind: MessageKind): ConformanceCase[] {
@@ -88,7 +88,7 @@ function choppedMessages(kind: MessageKind): ConformanceCase[] {
     name: `limits/${kind.word}-1m-in-writes-of-${sizeWord(chop)}`,
     number: `9.${5 + kind.offset}.${at + 1}`,
     group,
-    description: `Sends a ${kind.word} message of 1 MiB in one frame, ${sizeWords(chop)} a write.`,
+    description: `Sends a ${kind.word} message of 1 MiB in one frame, ${sizeWords(chop)} per write.`,
     expectation,
     isLarge: true,
     plan() {
@@ -99,7 +99,7 @@ function choppedMessages(kind: MessageKind): ConformanceCase[] {
   }));
 }
 
-/** The length of the messages of a case, and the seconds for all of them. */
+/** The length of a case's messages, and the time limit for all of them. */
 const roundTrips: readonly (readonly [length: number, seconds: number])[] = [
   [0, 60],
   [16, 60],
@@ -116,8 +116,8 @@ function manyMessages(kind: MessageKind): ConformanceCase[] {
     name: `limits/${kind.word}-round-trips-of-${sizeWord(length)}`,
     number: `9.${7 + kind.offset}.${at + 1}`,
     group,
-    description: `Sends ${count} ${kind.word} messages of ${sizeWords(length)}, each after the echo of the one before.`,
-    expectation: `Each message comes back, and all within ${seconds} seconds.`,
+    description: `Sends ${count} ${kind.word} messages of ${sizeWords(length)}, each after the echo of the previous one.`,
+    expectation: `The peer echoes all messages within ${seconds} seconds.`,
     isLarge: true,
     plan() {
       const message = { isText: kind.isText, payload: payloadFor(kind, length) };

@@ -28,7 +28,7 @@ export const pings: readonly ConformanceCase[] = [
     number: '2.1',
     group,
     description: 'Sends a ping without payload.',
-    expectation: 'A pong without payload answers.',
+    expectation: 'The peer answers with a pong without payload.',
     plan: () => answered([sendPing()], [pong()]),
   },
   {
@@ -36,7 +36,7 @@ export const pings: readonly ConformanceCase[] = [
     number: '2.2',
     group,
     description: 'Sends a ping with a short text as payload.',
-    expectation: 'A pong with the same payload answers.',
+    expectation: 'The peer answers with a pong that has the same payload.',
     plan: () => answered([sendPing('Hello, world!')], [pong('Hello, world!')]),
   },
   {
@@ -44,7 +44,7 @@ export const pings: readonly ConformanceCase[] = [
     number: '2.3',
     group,
     description: 'Sends a ping whose payload is not UTF-8.',
-    expectation: 'A pong with the same payload answers.',
+    expectation: 'The peer answers with a pong that has the same payload.',
     plan: () => answered([sendPing(notText)], [pong(notText)]),
   },
   {
@@ -52,7 +52,7 @@ export const pings: readonly ConformanceCase[] = [
     number: '2.4',
     group,
     description: 'Sends a ping with 125 bytes of payload, the most that a control frame may carry.',
-    expectation: 'A pong with the same payload answers.',
+    expectation: 'The peer answers with a pong that has the same payload.',
     plan: () => answered([sendPing(longest)], [pong(longest)]),
   },
   {
@@ -67,32 +67,32 @@ export const pings: readonly ConformanceCase[] = [
     name: 'pings/longest-chopped',
     number: '2.6',
     group,
-    description: 'Sends a ping with 125 bytes of payload, one byte a write.',
-    expectation: 'A pong with the same payload answers.',
+    description: 'Sends a ping with 125 bytes of payload, one byte per write.',
+    expectation: 'The peer answers with a pong that has the same payload.',
     plan: () => answered([sendPing(longest, { chop: 1 })], [pong(longest)]),
   },
   {
     name: 'pings/unasked-pong-empty',
     number: '2.7',
     group,
-    description: 'Sends a pong that answers no ping, and closes.',
-    expectation: 'Nothing answers the pong.',
+    description: 'Sends an unsolicited pong without payload, and closes.',
+    expectation: 'The peer does not answer the pong.',
     plan: () => pongAndClose(''),
   },
   {
     name: 'pings/unasked-pong',
     number: '2.8',
     group,
-    description: 'Sends a pong with payload that answers no ping, and closes.',
-    expectation: 'Nothing answers the pong.',
+    description: 'Sends an unsolicited pong with payload, and closes.',
+    expectation: 'The peer does not answer the pong.',
     plan: () => pongAndClose('unsolicited pong payload'),
   },
   {
     name: 'pings/unasked-pong-then-ping',
     number: '2.9',
     group,
-    description: 'Sends a pong that answers no ping, then a ping.',
-    expectation: 'One pong answers the ping.',
+    description: 'Sends an unsolicited pong, then a ping.',
+    expectation: 'The peer sends one pong, for the ping.',
     plan: () =>
       answered([sendPong('unsolicited pong payload'), sendPing('ping payload')], [pong('ping payload')]),
   },
@@ -101,7 +101,7 @@ export const pings: readonly ConformanceCase[] = [
     number: '2.10',
     group,
     description: 'Sends ten pings with different payloads.',
-    expectation: 'A pong answers each, in order.',
+    expectation: 'The peer answers each with a pong, in order.',
     plan: () =>
       answered(
         ten.map(payload => sendPing(payload)),
@@ -113,8 +113,8 @@ export const pings: readonly ConformanceCase[] = [
     name: 'pings/ten-chopped',
     number: '2.11',
     group,
-    description: 'Sends ten pings with different payloads, one byte a write.',
-    expectation: 'A pong answers each, in order.',
+    description: 'Sends ten pings with different payloads, one byte per write.',
+    expectation: 'The peer answers each with a pong, in order.',
     plan: () =>
       answered(
         ten.map(payload => sendPing(payload, { chop: 1 })),

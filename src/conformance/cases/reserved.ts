@@ -17,9 +17,9 @@ import {
 const hello = 'Hello, world!';
 const notText = Buffer.from('00fffefdfcfb00ff', 'hex');
 const noExtension = 'The peer fails the connection with 1002: no extension defines these bits.';
-const afterEcho = `The text is echoed. ${noExtension} No pong answers the ping.`;
+const afterEcho = `The peer echoes the text. ${noExtension} It does not answer the ping.`;
 
-/** A message, the fault, and a ping that must not be answered. */
+/** A message, the fault, and a ping that the peer must not answer. */
 function afterMessage(fault: (chop: number | undefined) => FrameStep, chop?: number): CasePlan {
   const steps = [sendText(hello, { chop }), fault(chop), sendPing('', { chop })];
   return failed(steps, 1002, [echoOfText(hello)]);
@@ -43,15 +43,14 @@ const reservedBits = inGroup('Reserved bits', 'reserved-bits', [
   {
     name: 'text-rsv2-rsv3',
     number: '3.3',
-    description:
-      'Sends a text, the same text with RSV2 and RSV3 set, and a ping, each in a write of its own.',
+    description: 'Sends a text, the same text with RSV2 and RSV3 set, and a ping, each in a separate write.',
     expectation: afterEcho,
     plan: () => afterMessage(chop => sendText(hello, { rsv: 3, chop }), hello.length + 14),
   },
   {
     name: 'text-rsv1',
     number: '3.4',
-    description: 'Sends a text, the same text with RSV1 set, and a ping, one byte a write.',
+    description: 'Sends a text, the same text with RSV1 set, and a ping, one byte per write.',
     expectation: afterEcho,
     plan: () => afterMessage(chop => sendText(hello, { rsv: 4, chop }), 1),
   },
@@ -78,10 +77,10 @@ const reservedBits = inGroup('Reserved bits', 'reserved-bits', [
   },
 ]);
 
-/** The five cases of 4.1 or 4.2, which differ in their opcodes alone. */
+/** The five cases of 4.1 or 4.2, which differ only in their opcodes. */
 function opcodeCases(section: string, first: number): Omit<ConformanceCase, 'group'>[] {
   const fails = 'The peer fails the connection with 1002: the opcode is reserved.';
-  const later = `The text is echoed. ${fails} No pong answers the ping.`;
+  const later = `The peer echoes the text. ${fails} It does not answer the ping.`;
   return [0, 1, 2, 3, 4].map(index => {
     const opcode = first + index;
     const payload = index % 2 === 1 || index === 4 ? hello : '';
@@ -93,7 +92,7 @@ function opcodeCases(section: string, first: number): Omit<ConformanceCase, 'gro
       number: `${section}.${index + 1}`,
       description: isAlone
         ? `Sends ${what}.`
-        : `Sends a text, ${what}, and a ping${chop === undefined ? '' : ', one byte a write'}.`,
+        : `Sends a text, ${what}, and a ping${chop === undefined ? '' : ', one byte per write'}.`,
       expectation: isAlone ? fails : later,
       plan: () =>
         isAlone

@@ -1,4 +1,4 @@
-/** Ours: the closing handshake beyond the classic suite (RFC 6455 §5.5.1, §7). */
+/** Pollywog's own cases of the closing handshake (RFC 6455 §5.5.1, §7). */
 import { Buffer } from 'node:buffer';
 import { CloseCode } from '../../protocol/codes.ts';
 import {
@@ -14,23 +14,23 @@ import {
 import { closedInSteps, invalidCodes, refusedInSteps } from './closing.ts';
 
 const { NormalClosure, ProtocolError, InvalidPayload } = CloseCode;
-const clean = 'The peer replies with a close frame, and nothing else.';
+const clean = 'The peer replies with a close frame and nothing else.';
 const refused = 'The peer replies with 1002, or drops TCP.';
 
 export const strictClosing: readonly ConformanceCase[] = inGroup('Closing, strictly', 'closing', [
   {
     name: 'twice-differently',
     description: 'Sends a close frame with 1001, then one with 1000.',
-    expectation: 'The peer replies to the first one, with 1001 or 1000, and not to the second.',
+    expectation: 'The peer replies only to the first one, with 1001 or 1000.',
     plan: () => closedInSteps([closeWith(1001), closeWith(NormalClosure)], [1001, NormalClosure]),
   },
   {
     name: 'then-text-unheard',
     description: 'Sends a close frame, then a text.',
-    expectation: 'The peer does not echo the text: RFC 6455 §1.4 discards what follows a close frame.',
+    expectation: 'The peer discards the text: it follows a close frame (RFC 6455 §1.4).',
     plan: () =>
       closedInSteps([closeWith(NormalClosure), sendText('late')], [NormalClosure], {
-        hearsWhileClosing: true,
+        deliversWhileClosing: true,
       }),
   },
   {
@@ -41,11 +41,11 @@ export const strictClosing: readonly ConformanceCase[] = inGroup('Closing, stric
   },
   {
     name: 'behind-text',
-    description: 'Sends a text and a close frame without waiting.',
-    expectation: 'The text is echoed; then the peer replies. Closing without the echo is NON-STRICT.',
+    description: 'Sends a text and a close frame, without waiting for the echo.',
+    expectation: 'The peer echoes the text, then replies. Closing without the echo is NON-STRICT.',
     plan() {
       const steps = [sendText('Hello'), closeWith(NormalClosure)];
-      const plan = closedInSteps(steps, [NormalClosure], { hearsWhileClosing: true });
+      const plan = closedInSteps(steps, [NormalClosure], { deliversWhileClosing: true });
       return { ...plan, outcomes: [ok(echoOfText('Hello')), nonStrict()] };
     },
   },
@@ -61,27 +61,27 @@ export const strictClosing: readonly ConformanceCase[] = inGroup('Closing, stric
   },
   {
     name: 'reason-of-three-bytes-a-letter',
-    description: 'Sends a close frame with a reason of 41 characters of three bytes.',
+    description: 'Sends a close frame with a reason of 41 characters, three bytes each.',
     expectation: clean,
     plan: () => closedInSteps([closeWith(NormalClosure, '€'.repeat(41))]),
   },
-  // IANA's registry has these since RFC 6455.
+  // IANA registered these after RFC 6455.
   ...[1012, 1013, 1014].map(code => ({
     name: `code-${code}`,
-    description: `Sends a close frame with code ${code}, which was registered after RFC 6455.`,
+    description: `Sends a close frame with code ${code}, registered after RFC 6455.`,
     expectation: `The peer replies with ${code} or 1000. Refusing the code is NON-STRICT.`,
     plan: () =>
       closedInSteps([closeWith(code)], [NormalClosure, code], { isClean: false, isWrongCodeFatal: false }),
   })),
   ...[1, 1015].map(code => ({
     name: `code-${code}`,
-    description: `Sends a close frame with code ${code}, which must not be sent.`,
+    description: `Sends a close frame with the invalid code ${code}.`,
     expectation: refused,
     plan: () => refusedInSteps([closeWith(code)]),
   })),
   ...invalidCodes.map(code => ({
     name: `code-${code}-with-reason`,
-    description: `Sends a close frame with code ${code}, which must not be sent, and a reason.`,
+    description: `Sends a close frame with the invalid code ${code} and a reason.`,
     expectation: refused,
     plan: () => refusedInSteps([closeWith(code, 'a reason')]),
   })),

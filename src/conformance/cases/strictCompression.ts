@@ -1,4 +1,4 @@
-/** Ours: the frames of permessage-deflate with the examples of RFC 7692 §7.2.3, and its negotiation (§7.1), in servers. */
+/** Pollywog's own cases of compression, for servers: frames, with the examples of RFC 7692 §7.2.3, and the negotiation (§7.1). */
 import { Buffer } from 'node:buffer';
 import { constants, deflateRawSync } from 'node:zlib';
 import { CloseCode, Opcode } from '../../protocol/codes.ts';
@@ -28,20 +28,20 @@ const rsv1 = { rsv: 4 };
 const hex = (digits: string) => Buffer.from(digits.replaceAll(' ', ''), 'hex');
 const hello = hex('f2 48 cd c9 c9 07 00');
 
-/** These cases test servers only: no client is answered. */
+/** These cases test servers only, so `answer` accepts no offer. */
 const demand = (...offers: string[]): DeflateDemand => ({ offers, answer: () => undefined });
 const plainOffer = demand('permessage-deflate');
 
 function deflated(payload: string | Buffer): Buffer {
   const bytes = deflateRawSync(payload, { finishFlush: constants.Z_SYNC_FLUSH });
-  // RFC 7692 §7.2.1: the four bytes of the flush are not sent.
+  // RFC 7692 §7.2.1: the sender removes the four bytes of the flush.
   return bytes.subarray(0, bytes.length - 4);
 }
 
 const refuses = (steps: readonly Step[], code: number = CloseCode.ProtocolError): CasePlan =>
   failed(steps, code, [], { isWrongEndFatal: true });
 
-/** The code for what does not inflate differs: RFC 7692 names none. */
+/** Implementations differ in the code for data that does not inflate: RFC 7692 names none. */
 function refusesData(steps: readonly Step[]): CasePlan {
   const plan = refuses(steps, CloseCode.InvalidPayload);
   const codes = [CloseCode.InvalidPayload, CloseCode.ProtocolError, CloseCode.InternalError];
@@ -59,13 +59,13 @@ const frames: Row[] = [
   {
     name: 'one-block',
     description: 'Sends a compressed text in one block (RFC 7692 §7.2.3.1).',
-    expectation: 'The text is echoed.',
+    expectation: 'The peer echoes the text.',
     plan: () => answered([sendText(hello, rsv1)], [echoOfText('Hello')]),
   },
   {
     name: 'fragments',
     description: 'Sends a compressed text in two fragments; only the first has RSV1.',
-    expectation: 'The text is echoed.',
+    expectation: 'The peer echoes the text.',
     plan: () =>
       answered(
         [sendText(hello.subarray(0, 3), { ...rsv1, fin: false }), sendContinuation(hello.subarray(3))],
@@ -76,7 +76,7 @@ const frames: Row[] = [
     name: 'ping-between',
     description:
       'Sends a compressed text in three fragments, the last one empty, with a ping after the first.',
-    expectation: 'A pong answers the ping; then the text is echoed.',
+    expectation: 'The peer answers the ping, then echoes the text.',
     plan: () =>
       answered(
         [
@@ -91,32 +91,32 @@ const frames: Row[] = [
   {
     name: 'text-by-byte',
     description: 'Sends a compressed Greek text in fragments of one byte.',
-    expectation: 'The text is echoed.',
+    expectation: 'The peer echoes the text.',
     plan: () => answered(byByte, [echoOfText(greek)]),
   },
   {
     name: 'stored-block',
-    description: 'Sends a compressed text in a block without compression (RFC 7692 §7.2.3.3).',
-    expectation: 'The text is echoed.',
+    description: 'Sends a compressed text in a stored block, without compression (RFC 7692 §7.2.3.3).',
+    expectation: 'The peer echoes the text.',
     plan: () => answered([sendText(hex('00 05 00 fa ff 48 65 6c 6c 6f 00'), rsv1)], [echoOfText('Hello')]),
   },
   {
     name: 'final-block',
-    description: 'Sends a compressed text in a block that is marked as the last one (RFC 7692 §7.2.3.4).',
-    expectation: 'The text is echoed.',
+    description: 'Sends a compressed text in a block with BFINAL set (RFC 7692 §7.2.3.4).',
+    expectation: 'The peer echoes the text.',
     plan: () => answered([sendText(hex('f3 48 cd c9 c9 07 00 00'), rsv1)], [echoOfText('Hello')]),
   },
   {
     name: 'two-blocks',
     description: 'Sends a compressed text in two blocks (RFC 7692 §7.2.3.5).',
-    expectation: 'The text is echoed.',
+    expectation: 'The peer echoes the text.',
     plan: () =>
       answered([sendText(hex('f2 48 05 00 00 00 ff ff ca c9 c9 07 00'), rsv1)], [echoOfText('Hello')]),
   },
   {
     name: 'empty',
     description: 'Sends an empty compressed text and an empty compressed binary message (RFC 7692 §7.2.3.6).',
-    expectation: 'Both are echoed.',
+    expectation: 'The peer echoes both.',
     plan: () =>
       answered(
         [sendText(hex('00'), rsv1), sendBinary(hex('02 00'), rsv1)],
@@ -126,7 +126,7 @@ const frames: Row[] = [
   {
     name: 'plain-between',
     description: 'Sends two compressed texts with uncompressed messages between them.',
-    expectation: 'All four are echoed, in order.',
+    expectation: 'The peer echoes all four, in order.',
     plan: () =>
       answered(
         [sendText(hello, rsv1), sendText('plain'), sendBinary(hello), sendText(hello, rsv1)],
@@ -169,7 +169,7 @@ const frames: Row[] = [
   },
   {
     name: 'reference-before-first',
-    description: 'Sends compressed data that refers to bytes before the first one.',
+    description: 'Sends compressed data with a back-reference to before the first byte.',
     expectation: 'The peer fails the connection.',
     plan: () => refusesData([sendBinary(hex('02 00 11 00 00'), rsv1)]),
   },
@@ -181,15 +181,14 @@ const frames: Row[] = [
   },
   {
     name: 'truncated',
-    description: 'Sends half of a compressed text as if it were all of it.',
-    expectation:
-      'The peer fails the connection; but many do not notice, and RFC 7692 does not say that they must.',
+    description: 'Sends the first half of a compressed text as a complete message.',
+    expectation: 'RFC 7692 does not require the peer to notice. Many do not.',
     isInformational: true,
     plan: () => refusesData([sendText(deflated('Hello world Hello world, this is').subarray(0, 10), rsv1)]),
   },
 ].map((each): Row => ({ ...each, tests: 'servers', deflate: plainOffer }));
 
-/** Noise that repeats at a distance: only a window of that size compresses it, and only such a window inflates it. */
+/** Noise that repeats after `distance` bytes: compressing it needs a window of that size, and inflating the result, too. */
 function repeatedNoise(distance: number, times: number): Buffer {
   const noise = Buffer.alloc(distance);
   let state = 1;
@@ -200,7 +199,7 @@ function repeatedNoise(distance: number, times: number): Buffer {
   return Buffer.concat(Array.from({ length: times }, () => noise));
 }
 
-/** Every message twice, so that the second can refer to the first; with repetitions inside and outside of each window. */
+/** Each message is sent twice, so the second can refer to the first. Repetitions are within and beyond every size of a window. */
 const trips: readonly OutgoingData[] = [200, 400, 3000, 12_000, 30_000]
   .map(distance => ({ isText: false, payload: repeatedNoise(distance, 3) }))
   .concat([{ isText: true, payload: Buffer.from('Jürgen says {"id":12}, '.repeat(200)) }])
@@ -212,7 +211,7 @@ const roundTrips = (): CasePlan =>
     end: 'fail',
   });
 
-/** What a client may ask for, alone and together. */
+/** Offers with each parameter alone, and with several. */
 function offers(): string[] {
   const windows = [8, 9, 10, 12, 15];
   const single = [
@@ -244,8 +243,8 @@ const nameOf = (offer: string) =>
 
 const negotiations: Row[] = offers().map(offer => ({
   name: `offer-${nameOf(offer)}`,
-  description: `Offers ${offer}, and sends ${trips.length} compressed messages, each after the echo of the one before.`,
-  expectation: 'The server grants what the offer asks for, and keeps to it in its echoes.',
+  description: `Offers ${offer}, and sends ${trips.length} compressed messages, each after the echo of the previous one.`,
+  expectation: 'The server grants the offered parameters, and its echoes keep to them.',
   tests: 'servers',
   deflate: demand(offer),
   plan: roundTrips,

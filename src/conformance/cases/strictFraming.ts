@@ -1,4 +1,4 @@
-/** Ours: masking, lengths, fragments and the reasons for failing, beyond the classic suite (RFC 6455 §5). */
+/** Pollywog's own cases of framing: masking, lengths, fragments, and close frames that say why the peer failed (RFC 6455 §5). */
 import { Buffer } from 'node:buffer';
 import { CloseCode, Opcode } from '../../protocol/codes.ts';
 import {
@@ -42,31 +42,31 @@ const wrongMask = { form: { isMaskWrong: true } };
 const masking = inGroup('Masking', 'masking', [
   {
     name: 'wrong-text',
-    description: 'A client sends a text without a mask, or a server one with a mask.',
+    description: 'Sends a text with the wrong masking: a client without a mask, a server with one.',
     expectation: 'The peer fails the connection with 1002.',
     plan: () => mustFail([sendText(hello, wrongMask)]),
   },
   {
     name: 'wrong-ping',
-    description: 'A client sends a ping without a mask, or a server one with a mask.',
+    description: 'Sends a ping with the wrong masking: a client without a mask, a server with one.',
     expectation: 'The peer fails the connection with 1002, and sends no pong.',
     plan: () => mustFail([sendPing('', wrongMask)]),
   },
   {
     name: 'wrong-in-second-frame',
-    description: 'Sends a fragment with the right masking, and the last one with the wrong masking.',
+    description: 'Sends a text in two fragments; the second has the wrong masking.',
     expectation: 'The peer fails the connection with 1002.',
     plan: () => mustFail([sendText('fragment1', { fin: false }), sendContinuation('fragment2', wrongMask)]),
   },
 ]);
 
 const fewestBytes =
-  'The peer fails the connection with 1002: RFC 6455 §5.2 requires the fewest bytes. Overlooking it is NON-STRICT.';
+  'The peer fails the connection with 1002: RFC 6455 §5.2 requires the shortest length field. Accepting this one is NON-STRICT.';
 
 function notMinimal(name: string, payload: Buffer, lengthBytes: 2 | 8): Row {
   return {
     name,
-    description: `Sends a text of ${payload.length} bytes with a length in ${lengthBytes} bytes, though fewer would do.`,
+    description: `Sends a text of ${payload.length} bytes with a length field of ${lengthBytes} bytes, longer than necessary.`,
     expectation: fewestBytes,
     plan() {
       const plan = failed([sendText(payload, { form: { lengthBytes } })]);
@@ -80,7 +80,7 @@ function tooLarge(name: string, announced: bigint, what: string): Row {
     name,
     description: `Sends the header of a binary frame of ${what}, and none of its payload.`,
     expectation:
-      'The peer fails the connection with 1009 when it has read the header. Waiting for the payload is NON-STRICT.',
+      'The peer fails the connection with 1009 after it has read the header. Waiting for the payload is NON-STRICT.',
     plan: () => ({
       steps: [sendBinary('', { form: { announced } }), wait(second, 'A')],
       outcomes: [ok(), overlooked(timeout('A'))],
@@ -107,7 +107,7 @@ const lengths = inGroup('Lengths', 'lengths', [
   {
     name: 'all-small',
     description: 'Sends a binary message of each length from 0 to 300 bytes.',
-    expectation: 'All are echoed, in order.',
+    expectation: 'The peer echoes all of them, in order.',
     plan() {
       const all = Array.from({ length: 301 }, (_, length) => letters.subarray(0, length));
       return answered(
@@ -121,7 +121,7 @@ const lengths = inGroup('Lengths', 'lengths', [
     name: 'pauses',
     description:
       'Sends a binary message of 300 bytes with pauses of 0.1 s after the header and inside the payload.',
-    expectation: 'The message is echoed.',
+    expectation: 'The peer echoes the message.',
     plan: () =>
       answered(
         [
@@ -141,7 +141,7 @@ const lengths = inGroup('Lengths', 'lengths', [
     (length): Row => ({
       name: `${length}-by-byte`,
       description: `Sends a binary message of ${length} bytes; its first 20 bytes are one a write.`,
-      expectation: 'The message is echoed.',
+      expectation: 'The peer echoes the message.',
       plan() {
         const payload = Buffer.alloc(length, 'abcdefghij');
         const firstBytes = Array.from(
@@ -170,13 +170,13 @@ const fragments = inGroup('Fragmentation', 'fragments', [
   {
     name: 'of-close',
     description: 'Sends a close frame without FIN.',
-    expectation: 'The peer fails the connection with 1002: control frames are not fragmented.',
+    expectation: 'The peer fails the connection with 1002: control frames must not be fragmented.',
     plan: () => mustFail([sendFrame(Opcode.Close, Buffer.from([3, 0xe8]), { fin: false })]),
   },
   {
     name: 'nested-binary',
     description: 'Sends a fragment of a text, then a binary message.',
-    expectation: 'The peer fails the connection with 1002: the text is not complete.',
+    expectation: 'The peer fails the connection with 1002: the text is still incomplete.',
     plan: () => mustFail([begun('fragment1'), sendBinary('fragment2')]),
   },
   {
@@ -200,7 +200,7 @@ const fragments = inGroup('Fragmentation', 'fragments', [
   {
     name: 'pong-between',
     description: 'Sends a text in two fragments, with a pong between them.',
-    expectation: 'The text is echoed, and nothing answers the pong.',
+    expectation: 'The peer echoes the text, and does not answer the pong.',
     plan: () =>
       answered(
         [begun('fragment1'), sendPong('unasked'), last('fragment2')],
@@ -210,7 +210,7 @@ const fragments = inGroup('Fragmentation', 'fragments', [
   {
     name: 'long-ping-between',
     description: 'Sends a binary message in two fragments, with a ping of 125 bytes between them.',
-    expectation: 'A pong answers the ping; then the message is echoed.',
+    expectation: 'The peer answers the ping, then echoes the message.',
     plan: () =>
       answered(
         [sendBinary('fragment1', { fin: false }), sendPing(longest), last('fragment2')],
@@ -220,7 +220,7 @@ const fragments = inGroup('Fragmentation', 'fragments', [
   {
     name: 'two-messages',
     description: 'Sends a text in fragments of one byte, a binary message in one frame, and the text again.',
-    expectation: 'All three are echoed, in order.',
+    expectation: 'The peer echoes all three, in order.',
     plan: () =>
       answered(
         [...byteFragments(letters), sendBinary(letters), ...byteFragments(letters)],
@@ -245,12 +245,7 @@ const reasons: readonly (readonly [
   ['rsv', 'a text with RSV2 set', ProtocolError, () => [sendText(hello, { rsv: 2 })]],
   ['fragmented-ping', 'a ping without FIN', ProtocolError, () => [sendPing('', { fin: false })]],
   ['long-ping', 'a ping of 126 bytes', ProtocolError, () => [sendPing(Buffer.alloc(126))]],
-  [
-    'continuation',
-    'a continuation frame that continues nothing',
-    ProtocolError,
-    () => [sendContinuation(hello)],
-  ],
+  ['continuation', 'a continuation frame outside a message', ProtocolError, () => [sendContinuation(hello)]],
   ['mask', 'a frame with the wrong masking', ProtocolError, () => [sendText(hello, wrongMask)]],
   ['text', 'a text that is not UTF-8', InvalidPayload, () => [sendText(Buffer.from('eda080', 'hex'))]],
 ];
@@ -262,7 +257,7 @@ const failing = inGroup(
     ([name, what, code, steps]): Row => ({
       name,
       description: `Sends ${what}.`,
-      expectation: `The peer fails the connection with a close frame with code ${code}. Dropping TCP without one is NON-STRICT (RFC 6455 §7.1.7).`,
+      expectation: `The peer sends a close frame with code ${code}, and ends TCP. Ending TCP without a close frame is NON-STRICT (RFC 6455 §7.1.7).`,
       plan: () => saysWhy(steps(), code),
     }),
   ),

@@ -1,4 +1,4 @@
-/** Ours: every sequence of group 6 by fragments and by writes of one byte, and refused at the first wrong byte (RFC 6455 §8.1). */
+/** Pollywog's own cases of UTF-8: each sequence of group 6 in fragments or writes of one byte, and up to its first wrong byte. */
 import { Buffer } from 'node:buffer';
 import { Opcode } from '../../protocol/codes.ts';
 import {
@@ -17,7 +17,7 @@ import { byteFragments, greek, notUtf8, sections } from './text.ts';
 
 type Row = Omit<ConformanceCase, 'group'>;
 
-/** The end of a character that completes the bytes to valid UTF-8, if any exists. */
+/** If bytes are the beginning of valid UTF-8, one of these endings completes their last character. */
 const ends = ['', '80', '8080', '808080', 'a0', 'a080', 'a08080'].map(digits => Buffer.from(digits, 'hex'));
 
 function canBecomeText(bytes: Buffer): boolean {
@@ -37,7 +37,7 @@ function upToWrongByte(bytes: Buffer): Buffer | undefined {
   return at === -1 ? undefined : bytes.subarray(0, at + 1);
 }
 
-/** The length in the header of a frame that ends long after the wrong byte. */
+/** The length in the header: the frame ends long after the wrong byte. */
 const announced = 1000;
 
 function rowsOf(name: string, sequence: string): Row[] {
@@ -49,13 +49,13 @@ function rowsOf(name: string, sequence: string): Row[] {
       {
         name: `${name}-by-byte`,
         description: `Sends ${what}, in fragments of one byte.`,
-        expectation: 'The text is echoed.',
+        expectation: 'The peer echoes the text.',
         plan: () => answered(byteFragments(payload), [echoOfText(payload)]),
       },
       {
         name: `${name}-chopped`,
-        description: `Sends ${what}, one byte a write.`,
-        expectation: 'The text is echoed.',
+        description: `Sends ${what}, one byte per write.`,
+        expectation: 'The peer echoes the text.',
         plan: () => answered([sendText(payload, { chop: 1 })], [echoOfText(payload)]),
       },
     ];

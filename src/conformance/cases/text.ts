@@ -20,15 +20,15 @@ import {
 
 const hex = (digits: string) => Buffer.from(digits, 'hex');
 
-/** "κόσμε", whose second letter has three bytes (U+1F79) and not two. */
+/** "κόσμε", whose second letter has three bytes (U+1F79) instead of two. */
 export const greek = hex('cebae1bdb9cf83cebcceb5');
 const umlauts = Buffer.from('Hello-µ@ßöäüàá-UTF-8!!');
-/** Where the fragments of 6.2.2 meet, between two characters. */
+/** The offset at which 6.2.2 splits the text: between two characters. */
 const between = Buffer.byteLength('Hello-µ@ßöä');
 const edited = Buffer.from('edited');
 /** A surrogate: not a character. */
 const withSurrogate = Buffer.concat([greek, hex('eda080'), edited]);
-/** A sequence that would be the code point 110000, above the last one: its second byte is the first wrong one. */
+/** U+110000, one above the last code point: the second byte is the first wrong one. */
 const aboveLast = hex('f4908080');
 const withAboveLast = Buffer.concat([greek, aboveLast, edited]);
 
@@ -51,8 +51,8 @@ export function byteFragments(payload: Buffer): Step[] {
 }
 
 /**
- * The text arrives in three parts with waits between them; the second makes it invalid. A fail-fast peer refuses it then; a peer
- * may also refuse the complete text.
+ * Sends the text in three parts with waits between them. The second part makes it invalid: a strict peer fails the connection
+ * then, others when the text is complete.
  */
 function failFast(steps: (waits: readonly [Step, Step]) => readonly Step[]): CasePlan {
   return {
@@ -62,9 +62,9 @@ function failFast(steps: (waits: readonly [Step, Step]) => readonly Step[]): Cas
 }
 
 const failFastExpectation =
-  'The first part is accepted; after the second, the peer fails the connection with 1007 without waiting for the third.';
+  'The peer accepts the first part, and fails the connection with 1007 after the second, without waiting for the third.';
 
-/** @param ends where the first and the second part end */
+/** @param ends the offsets at which the first and the second part end */
 function inFrames(...ends: readonly [number, number]): CasePlan {
   const [a, b] = ends;
   return failFast(([first, next]) => [
@@ -93,7 +93,7 @@ const failFastRows: Row[] = [
     name: 'fail-fast-frames',
     number: '6.4.1',
     description:
-      'Sends a text in three frames with waits between them; the second holds a code point above 10FFFF.',
+      'Sends a text in three frames with waits between them; the second is a code point above U+10FFFF.',
     expectation: failFastExpectation,
     plan: () => inFrames(greek.length, greek.length + aboveLast.length),
   },
@@ -108,7 +108,7 @@ const failFastRows: Row[] = [
     name: 'fail-fast-chops',
     number: '6.4.3',
     description:
-      'Sends a text in one frame, in three writes with waits between them; the second holds a code point above 10FFFF.',
+      'Sends a text in one frame, in three writes with waits between them; the second is a code point above U+10FFFF.',
     expectation: failFastExpectation,
     plan: () => inOneFrame(greek.length, greek.length + aboveLast.length),
   },
@@ -127,14 +127,14 @@ const longerRows: Row[] = [
     name: 'empty',
     number: '6.1.1',
     description: 'Sends an empty text.',
-    expectation: 'The text is echoed.',
+    expectation: 'The peer echoes the text.',
     plan: () => answered([sendText('')], [echoOfText('')]),
   },
   {
     name: 'empty-fragments',
     number: '6.1.2',
     description: 'Sends a text in three empty fragments.',
-    expectation: 'An empty text is echoed.',
+    expectation: 'The peer echoes an empty text.',
     plan: () =>
       answered(
         [sendText('', { fin: false }), sendContinuation('', { fin: false }), sendContinuation('')],
@@ -145,7 +145,7 @@ const longerRows: Row[] = [
     name: 'empty-first-and-last-fragment',
     number: '6.1.3',
     description: 'Sends a text in three fragments; the first and the last are empty.',
-    expectation: 'The text is echoed.',
+    expectation: 'The peer echoes the text.',
     plan: () =>
       answered(
         [
@@ -160,14 +160,14 @@ const longerRows: Row[] = [
     name: 'umlauts',
     number: '6.2.1',
     description: 'Sends a text with characters of one and two bytes.',
-    expectation: 'The text is echoed.',
+    expectation: 'The peer echoes the text.',
     plan: () => answered([sendText(umlauts)], [echoOfText(umlauts)]),
   },
   {
     name: 'umlauts-in-two',
     number: '6.2.2',
-    description: 'Sends a text in two fragments that meet between two characters.',
-    expectation: 'The text is echoed.',
+    description: 'Sends a text in two fragments, split between two characters.',
+    expectation: 'The peer echoes the text.',
     plan: () =>
       answered(
         [sendText(umlauts.subarray(0, between), { fin: false }), sendContinuation(umlauts.subarray(between))],
@@ -177,28 +177,28 @@ const longerRows: Row[] = [
   {
     name: 'umlauts-by-byte',
     number: '6.2.3',
-    description: 'Sends a text in fragments of one byte, which end inside characters.',
-    expectation: 'The text is echoed.',
+    description: 'Sends a text in fragments of one byte, so some end inside a character.',
+    expectation: 'The peer echoes the text.',
     plan: () => answered(byteFragments(umlauts), [echoOfText(umlauts)]),
   },
   {
     name: 'greek-by-byte',
     number: '6.2.4',
-    description: 'Sends a Greek text in fragments of one byte, which end inside characters.',
-    expectation: 'The text is echoed.',
+    description: 'Sends a Greek text in fragments of one byte, so some end inside a character.',
+    expectation: 'The peer echoes the text.',
     plan: () => answered(byteFragments(greek), [echoOfText(greek)]),
   },
   {
     name: 'surrogate',
     number: '6.3.1',
-    description: 'Sends a text with a surrogate in it.',
+    description: 'Sends a text that contains a surrogate.',
     expectation: refusal,
     plan: () => notUtf8([sendText(withSurrogate)]),
   },
   {
     name: 'surrogate-by-byte',
     number: '6.3.2',
-    description: 'Sends a text with a surrogate in it, in fragments of one byte.',
+    description: 'Sends a text that contains a surrogate, in fragments of one byte.',
     expectation: refusal,
     plan: () => notUtf8(byteFragments(withSurrogate)),
   },
@@ -219,7 +219,7 @@ function beginningsOfGreek(): Sequence[] {
   });
 }
 
-/** The bytes from `first` to the last before `end`, each followed by `after`. */
+/** The bytes from `first` to `end - 1`, each followed by `after`. */
 function range(first: number, end: number, after = ''): Sequence {
   let digits = '!';
   for (let byte = first; byte < end; byte++) digits += byte.toString(16) + after;
@@ -257,15 +257,15 @@ export const sections: readonly (readonly [name: string, what: string, sequences
     [...['24', 'c2a2', 'e282ac', 'f0a4ada2'].map(helloWith), greek.toString('hex')],
   ],
   ['beginning', 'the beginning of a Greek text', beginningsOfGreek()],
-  ['first-of-length', 'the first character of a length', ['00', 'c280', 'e0a080', 'f0908080']],
+  ['first-of-length', 'the first character of its length', ['00', 'c280', 'e0a080', 'f0908080']],
   ['five-or-six-bytes', 'a sequence of five or six bytes', ['!f888808080', '!fc8480808080']],
-  ['last-of-length', 'the last character of a length', ['7f', 'dfbf', 'efbfbf', 'f48fbfbf']],
+  ['last-of-length', 'the last character of its length', ['7f', 'dfbf', 'efbfbf', 'f48fbfbf']],
   [
     'above-last',
-    'the last sequence of a length that no character has',
+    'the last sequence of its length, which encodes no character',
     ['!f7bfbfbf', '!fbbfbfbfbf', '!fdbfbfbfbfbf'],
   ],
-  ['border', 'a character next to a border', ['ed9fbf', 'ee8080', 'efbfbd', 'f48fbfbf', '!f4908080']],
+  ['border', 'a code point next to a boundary', ['ed9fbf', 'ee8080', 'efbfbd', 'f48fbfbf', '!f4908080']],
   [
     'lone-continuation-bytes',
     'continuation bytes without a first byte',
@@ -284,7 +284,7 @@ export const sections: readonly (readonly [name: string, what: string, sequences
   ],
   ['cut', 'a sequence whose last byte is missing', cut.map(digits => `!${digits}`)],
   ['many-cut', 'many sequences whose last byte is missing', [`!${cut.join('')}`]],
-  ['impossible', 'bytes that UTF-8 never has', ['!fe', '!ff', '!fefeffff']],
+  ['impossible', 'bytes that never occur in UTF-8', ['!fe', '!ff', '!fefeffff']],
   ['overlong-slash', 'an overlong slash', ['!c0af', '!e080af', '!f08080af', '!f8808080af', '!fc80808080af']],
   [
     'overlong-last',
@@ -315,8 +315,8 @@ function sequenceRows(): Row[] {
       return {
         name: `${name}-${index + 1}`,
         number: `6.${section + 5}.${index + 1}`,
-        description: `Sends as a text ${what}: ${shown}.`,
-        expectation: isValid ? 'The text is echoed.' : refusal,
+        description: `Sends a text with ${what}: ${shown}.`,
+        expectation: isValid ? 'The peer echoes the text.' : refusal,
         plan: () =>
           isValid
             ? answered([sendText(payload)], [echoOfText(payload)], { after: 500, end: 'fail' })

@@ -8,10 +8,10 @@ const entities: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-/** What XML 1.0 §2.2 allows: no control characters but tab and newlines, no lone surrogates, no U+FFFE and U+FFFF. */
+/** Characters that XML 1.0 §2.2 forbids: control characters except tabs and newlines, lone surrogates, U+FFFE and U+FFFF. */
 const notXml = /[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|\p{Surrogate}/gu;
 
-/** For an attribute in quotes, or between tags. */
+/** Escapes text for a quoted attribute, or for the space between tags. */
 export function markupText(text: string): string {
   return text.replaceAll(notXml, '\ufffd').replaceAll(/[&<>"']/g, character => entities[character]!);
 }

@@ -1,8 +1,8 @@
-/** A finished run, as the reports show it. */
+/** A finished run, and the words that all reports share. */
 import type { CaseResult, CaseVerdict } from '../verdict.ts';
 
 export interface TimedResult extends CaseResult {
-  /** Milliseconds from the dialing to the end of TCP. */
+  /** Milliseconds from dialing to the end of TCP. */
   readonly duration: number;
 }
 
@@ -43,5 +43,5 @@ export function reasonOf({ behaviorClose, result, resultClose, verdict, behavior
   return isClosing ? resultClose : result;
 }
 
-/** `12.3s` for people. */
+/** Seconds, such as `12.3`. */
 export const seconds = (milliseconds: number) => (milliseconds / 1000).toFixed(milliseconds < 10_000 ? 2 : 1);

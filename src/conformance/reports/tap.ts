@@ -1,4 +1,4 @@
-/** The report in TAP 14, the Test Anything Protocol. FAILED is "not ok"; with `isStrict`, NON-STRICT is, too. */
+/** The report in TAP 14, the Test Anything Protocol. FAILED is "not ok", and with `isStrict`, so is NON-STRICT. */
 import { type Report, reasonOf, titleOf } from './report.ts';
 
 /** TAP 14: a `#` in a description begins a directive unless it is escaped. */

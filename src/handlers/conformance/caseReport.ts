@@ -72,7 +72,7 @@ function payloadText(payload: Buffer): string {
   const isCut = payload.length > shownPayload;
   const more = isCut ? ' ...' : '';
   try {
-    // `stream` leaves out the character that was cut.
+    // `stream` omits an incomplete last character.
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(start, { stream: isCut });
     return text + more;
   } catch {

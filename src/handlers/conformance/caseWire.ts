@@ -1,6 +1,6 @@
 /**
  * A case as a wire: after the handshake it owns the connection's bytes in both directions. The case itself is pure
- * (conformance/run.ts); here are its socket and its timer.
+ * (conformance/run.ts); this file adds the socket and the timer.
  */
 
 import type { ConformanceCase } from '../../conformance/case.ts';
@@ -162,7 +162,7 @@ const caseWire: Wire = {
     return end;
   },
 
-  /** A command, or a lack of memory, closes the connection: the case has no result. */
+  /** A command, or an eviction, closes the connection: the case gets no result. */
   close(connection, code, reason) {
     const session = sessionOf(connection);
     session.onOver = undefined;

@@ -27,7 +27,7 @@ import {
 export function newConformanceHandlers({ configuration }: Server): readonly Handler[] {
   const { conformance, conformanceExclude, reportDir } = configuration;
   if (!conformance) return [];
-  // Relative to the folder in which the server was started: a daemon changes its own.
+  // Resolved now, because a daemon changes its working directory later.
   const suite = newSuite(conformanceExclude, reportDir === '' ? '' : resolve(reportDir));
   return [
     newPath(suite, 'getCaseCount', [], connection => answer(connection, suite.cases.length)),

@@ -28,7 +28,7 @@ export function reportPage({ cases, agents }: Suite, madeAt: Date): string {
     '<html lang="en"><head><meta charset="utf-8"><title>WebSocket clients: conformance</title>',
     `<style>${style}\n</style></head><body>`,
     '<h1>Conformance of WebSocket clients</h1>',
-    `<p>Pollywog tested them with ${cases.length} cases. The numbers are those of Autobahn's test suite. Made at ${madeAt.toISOString()}.</p>`,
+    `<p>Pollywog tested these clients with ${cases.length} cases, numbered as in Autobahn's test suite. Written at ${madeAt.toISOString()}.</p>`,
     summary(tested, cases),
     ...tested.map(agent => faults(agent, cases)),
     '<h2>All cases</h2>',

@@ -27,7 +27,7 @@ export function noteResult(suite: Suite, agent: Agent, reported: ReportedCase): 
   if (suite.folder !== '') tryToWrite(suite.folder, reportFile, () => jsonText(caseReport(reported)));
 }
 
-/** Writes `index.json` and `index.html`. @returns whether they are written */
+/** Writes `index.json` and `index.html`. @returns whether both were written */
 export function writeReports(suite: Suite): boolean {
   const { folder } = suite;
   if (folder === '') return true;
@@ -58,7 +58,7 @@ function indexOf({ agents }: Suite): object {
 // Scripts that read these files line by line rely on the classic suite's form.
 const jsonText = (value: unknown) => `${JSON.stringify(value, null, 3)}\n`;
 
-/** Replaces the file atomically. Logs a failure, which costs only the report. */
+/** Replaces the file atomically. Logs a failure, and loses only this report. */
 function tryToWrite(folder: string, name: string, text: () => string): boolean {
   const path = join(folder, name);
   try {

@@ -93,7 +93,7 @@ function caseIndex({ cases }: Suite, place: string | undefined, number: string |
         ? Number(place)
         : 0;
   if (index >= 1 && index <= cases.length) return index;
-  throw new ProtocolError(400, `unknown case; cases have the numbers 1 to ${cases.length}`);
+  throw new ProtocolError(400, `unknown case; the cases are 1 to ${cases.length}`);
 }
 
 /** Finds or creates the agent of this name. @throws ProtocolError 503 at `maxAgents` */
@@ -101,7 +101,7 @@ export function agentOf({ agents }: Suite, name: string): Agent {
   let agent = agents.get(name);
   if (agent !== undefined) return agent;
   if (agents.size >= maxAgents)
-    throw new ProtocolError(503, `at most ${maxAgents} agents are tested; restart the server for others`);
+    throw new ProtocolError(503, `the server tests at most ${maxAgents} agents; restart it to test others`);
   agent = { name, fileName: newFileName(agents, name), results: new Map() };
   agents.set(name, agent);
   return agent;

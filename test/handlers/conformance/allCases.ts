@@ -1,6 +1,6 @@
 /**
- * Runs all 517 cases with all drivers, or with one: `allCases.js [ws|websockets|pollywog]`. Prints what differs from the known
- * verdicts, and exits with 1 if anything does.
+ * Runs all 517 cases with all drivers, or with one: `allCases.js [ws|websockets|pollywog]`. Prints the differences from the
+ * known verdicts, and exits with 1 if there are any.
  */
 import { badlyClosed, drivers, knownVerdicts, runDriver, unusual } from './drivers.ts';
 

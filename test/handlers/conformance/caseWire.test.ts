@@ -1,4 +1,4 @@
-/** Clients that do anything but echo, and the end of a case from outside. */
+/** Clients that do not echo, and a server that stops during a case. */
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -29,7 +29,7 @@ describe('a case', () => {
   const begin = (number: string, headers = {}): Promise<RawClient> =>
     connectRaw(server.port, { path: `/runCase?case=${placeOf(number)}&agent=raw`, headers });
 
-  /** The behavior in the case of the raw client, when it is over. */
+  /** Waits for the end of the raw client's case. @returns the behavior */
   async function status(number: string): Promise<string> {
     const client = new WebSocket(
       `ws://127.0.0.1:${server.port}/getCaseStatus?case=${placeOf(number)}&agent=raw`,
@@ -51,7 +51,7 @@ describe('a case', () => {
     assert.equal(await status('1.1.1'), 'FAILED');
   });
 
-  test('of compression answers the offer with what the case asks for', async () => {
+  test('of compression answers the offer with its own parameters', async () => {
     const client = await begin('13.3.1', {
       'Sec-WebSocket-Extensions': 'permessage-deflate; client_max_window_bits',
     });
@@ -63,7 +63,7 @@ describe('a case', () => {
     assert.equal(await status('13.3.1'), 'FAILED');
   });
 
-  test('of compression is UNIMPLEMENTED for a client that offers none', async () => {
+  test('of compression is UNIMPLEMENTED for a client without an offer', async () => {
     const client = await begin('12.1.1');
     assert.deepEqual((await client.nextFrame())?.payload, Buffer.from([0x03, 0xe8]));
     client.send(closeFrame(1000));
@@ -82,7 +82,7 @@ describe('a case', () => {
     assert.equal(await status('1.1.2'), 'FAILED');
   });
 
-  test('fails a client whose message inflates to more than any echo', async () => {
+  test('fails a client whose message inflates to more than the largest echo', async () => {
     const client = await begin('12.1.2', { 'Sec-WebSocket-Extensions': 'permessage-deflate' });
     await client.nextFrame();
     client.send(frame(opcode.text, deflateRawSync(Buffer.alloc(64 * 1024 * 1024)), { rsv: 4 }));

@@ -1,6 +1,6 @@
 /**
- * Client drivers in the classic form, for npm's ws, Python's websockets and our own client. `make drivers` runs all 517 cases; here
- * are those that neither wait for seconds nor move many megabytes.
+ * Client drivers in the classic form, for npm's ws, Python's websockets and our own client. `make drivers` runs all 517 cases; this
+ * file leaves out those that wait for seconds or send many megabytes.
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -10,7 +10,7 @@ import { badlyClosed, drivers, knownVerdicts, runDriver, unusual } from './drive
 const waiting = ['5.19', '5.20', '6.4.1', '6.4.2', '6.4.3', '6.4.4'];
 const large = ['9.*', '12.*', '13.*'];
 
-/** One of each kind that moves little. */
+/** Small cases of each kind of limits and compression. */
 const small = [
   '9.1.1',
   '9.2.2',
@@ -27,7 +27,7 @@ const small = [
 
 describe('Client drivers in the classic form', { timeout: 120_000 }, () => {
   for (const client of Object.keys(drivers) as (keyof typeof drivers)[]) {
-    test(`${client} gets the verdicts of the classic suite, in the cases that are fast`, async () => {
+    test(`${client} gets the verdicts of the classic suite in the fast cases`, async () => {
       const { results } = await runDriver(client, [...waiting, ...large]);
       assert.equal(Object.keys(results).length, 301 - 54 - waiting.length);
       const expected = Object.entries(knownVerdicts[client]).filter(

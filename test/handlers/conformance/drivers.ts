@@ -30,7 +30,7 @@ export const drivers = {
   pollywog: () => [process.execPath, fileURLToPath(new URL('./pollywogDriver.js', import.meta.url))],
 } as const satisfies Record<string, () => readonly string[]>;
 
-/** Runs all cases but those of the patterns. @returns what `index.json` says of the agent, and the folder of the reports */
+/** Runs all cases but those of the patterns. @returns the agent's part of `index.json`, and the folder of the reports */
 export async function runDriver(
   client: keyof typeof drivers,
   excluded: readonly string[],
@@ -44,7 +44,7 @@ export async function runDriver(
     await run(program, [...words, `ws://127.0.0.1:${server.port}`, client], {
       env: { PATH: process.env['PATH'], PYTHONDONTWRITEBYTECODE: '1' },
     });
-    // The driver has asked for the reports: they are there before the server ends.
+    // The driver has requested the reports, so the server has written them.
     const reports = join(folder, 'reports/clients');
     const results = JSON.parse(readFileSync(join(reports, 'index.json'), 'utf8'))[client] as Results;
     return { results, reports };
@@ -53,7 +53,7 @@ export async function runDriver(
   }
 }
 
-/** The cases in which the client's window has 256 bytes. */
+/** The cases that limit the client's window to 256 bytes. */
 const windowOf256 = classicCases.map(({ number }) => number!).filter(number => /^13\.[357]\./.test(number));
 
 /** The verdicts of Autobahn's suite on the client, by number, if they are not OK. */
@@ -72,11 +72,11 @@ export const knownVerdicts: Readonly<Record<keyof typeof drivers, Readonly<Recor
   pollywog: { '7.1.6': 'INFORMATIONAL', '7.13.1': 'INFORMATIONAL', '7.13.2': 'INFORMATIONAL' },
 };
 
-/** These libraries fail the connection without waiting for the program to echo what came before: OK or NON-STRICT, as it happens. */
+/** These libraries may fail the connection before the program has echoed the previous message: OK or NON-STRICT, depending on timing. */
 const racers = ['websockets', 'pollywog'];
 const racing = ['3.2', '3.3', '3.4', '4.1.3', '4.1.4', '4.1.5', '4.2.3', '4.2.4', '4.2.5', '5.15'];
 
-/** The verdicts that are not OK, without those that are left to chance. */
+/** The verdicts other than OK, except NON-STRICT if it depends on timing. */
 export function unusual(client: keyof typeof drivers, results: Results): Record<string, string> {
   const isRacing = (number: string) => racers.includes(client) && racing.includes(number);
   const entries = Object.entries(results).map(([number, { behavior }]) => [number, behavior] as const);
@@ -87,7 +87,7 @@ export function unusual(client: keyof typeof drivers, results: Results): Record<
   );
 }
 
-/** The numbers of the cases in which the connection did not end as it should. */
+/** The numbers of the cases whose connection did not end correctly. */
 export function badlyClosed(results: Results): string[] {
   return Object.entries(results)
     .filter(([, { behaviorClose }]) => behaviorClose !== 'OK' && behaviorClose !== 'INFORMATIONAL')

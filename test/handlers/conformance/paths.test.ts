@@ -18,14 +18,14 @@ interface Started {
   readonly reports: string;
 }
 
-/** @param t the server ends with this test; without one, the suite ends it */
+/** @param t the test whose end stops the server; undefined: the caller stops it */
 async function start(t: Hooks | undefined, ...options: string[]): Promise<Started> {
   const folder = temporaryFolder();
   const server = await startServerWith([...standard, ...options], { folder, ...(t && { test: t }) });
   return { server, url: `ws://127.0.0.1:${server.port}`, reports: join(folder, 'reports/clients') };
 }
 
-/** Connects, echoes or not, and waits for the end. @returns the text received, and the close code */
+/** Connects, and waits for the end. @param echoes whether to echo messages @returns the text received, and the close code */
 async function visit(url: string, echoes = false): Promise<{ text: string; code: number }> {
   const client = new WebSocket(url);
   let text = '';
@@ -75,7 +75,7 @@ describe('the paths', () => {
   });
   after(() => started.server.kill());
 
-  test('without an address, they are on the loopback interface', () => {
+  test('are on the loopback interface by default', () => {
     assert.match(started.server.url, /^ws:\/\/127\.0\.0\.1:/);
   });
 
@@ -111,7 +111,7 @@ describe('the paths', () => {
     });
   });
 
-  test('several clients may wait for one status, and clients that leave are forgotten', async () => {
+  test('several clients may wait for one status, even if one of them leaves', async () => {
     const { url } = started;
     const early = [1, 2, 3].map(() => visit(`${url}/getCaseStatus?case=3&agent=several`));
     const left = new WebSocket(`${url}/getCaseStatus?case=3&agent=several`);
@@ -121,7 +121,7 @@ describe('the paths', () => {
     for (const { text } of await Promise.all(early)) assert.equal(text, '{"behavior":"OK"}');
   });
 
-  test('a case that the client gets wrong is FAILED', async () => {
+  test('a case without the right echo is FAILED', async () => {
     const { url } = started;
     const client = new WebSocket(`${url}/runCase?case=2&agent=wrong`);
     client.on('message', () => client.send('something else'));
@@ -129,7 +129,7 @@ describe('the paths', () => {
     assert.equal((await visit(`${url}/getCaseStatus?case=2&agent=wrong`)).text, '{"behavior":"FAILED"}');
   });
 
-  test('an impossible request is refused with a sentence', async () => {
+  test('the server refuses an invalid request with 400', async () => {
     const { url, server } = started;
     for (const path of [
       '/getCaseInfo',
@@ -150,7 +150,7 @@ describe('the paths', () => {
     assert.equal((await visit(`${url}/getCaseCount`)).text, '517');
   });
 
-  test('excluded cases are not counted, and the others move up', async t => {
+  test('the others move up if cases are excluded', async t => {
     const { url } = await start(
       t,
       ...['--conformance-exclude', '1*', '--conformance-exclude', 'limits/*', '--conformance-exclude', '2.1'],
@@ -160,7 +160,7 @@ describe('the paths', () => {
     assert.equal(JSON.parse((await visit(`${url}/getCaseInfo?case=1`)).text).id, '2.2');
   });
 
-  test('an exclusion that names no case, or all, is a mistake', () => {
+  test('an exclusion that matches no case, or all cases, is a usage error', () => {
     for (const [pattern, sentence] of [
       ['14.*', 'no case has the number or name 14.*'],
       ['*', 'leaves no case to run'],
@@ -206,7 +206,7 @@ describe('the reports', () => {
     assert.ok(page.includes('ws/8 &lt;b&gt;') && !page.includes('<b>'));
   });
 
-  test('credentials of a client are not in its reports', async t => {
+  test('reports leave out the credentials of clients', async t => {
     const { url, reports } = await start(t);
     const client = new WebSocket(`${url}/runCase?case=1&agent=a`, {
       headers: { Authorization: 'Basic secret' },
@@ -217,7 +217,7 @@ describe('the reports', () => {
     assert.ok(text.includes('sec-websocket-key') && !text.includes('secret'));
   });
 
-  test('at most 20 agents are tested', async t => {
+  test('the server tests at most 20 agents', async t => {
     const { url, server } = await start(t);
     for (let i = 0; i < maxAgents; i++) await run(url, 1, `agent ${i}`);
     const { status, socket } = await tryRaw(server.port, { path: '/runCase?case=1&agent=another' });

@@ -1,13 +1,13 @@
 /**
- * A driver for npm's ws in the classic form: `wsDriver.js URL AGENT` asks for the number of cases, runs each, echoing every
- * message, and asks for the reports. It knows nothing of Pollywog.
+ * A driver for npm's ws in the classic form: `wsDriver.js URL AGENT` asks for the number of cases, runs each case by echoing
+ * every message, and asks for the reports. It knows nothing of Pollywog.
  */
 import WebSocket, { type ClientOptions } from 'ws';
 
 const [url = '', agent = 'ws'] = process.argv.slice(2);
 const query = `agent=${encodeURIComponent(agent)}`;
 
-/** ws refuses messages of more than 16,384 fragments, unless it is told not to: cases 9.3.1 and 9.4.1 have 65,536. */
+/** By default, ws rejects messages of more than 16,384 fragments. Those of cases 9.3.1 and 9.4.1 have 65,536. */
 const options: ClientOptions & { maxFragments: number } = { maxFragments: 0 };
 
 /** Echoes until the connection ends. @returns the last message */
@@ -18,7 +18,7 @@ async function run(path: string, echoes: boolean): Promise<string> {
     if (echoes) client.send(data, { binary: isBinary });
     else last = String(data);
   });
-  // The end follows.
+  // `close` follows.
   client.on('error', () => {});
   await new Promise(resolve => client.once('close', resolve));
   return last;
