@@ -152,28 +152,38 @@ function acceptOffer(offered: NamedParameters, mode: 'on' | 'takeover'): Deflate
   // asks of it, and may restrict the client unasked.
   const serverNoContextTakeover = mode === 'on' || offered.serverNoContextTakeover;
   const clientNoContextTakeover = mode === 'on' || offered.clientNoContextTakeover;
+  // RFC 7692 §7.1.2.2: a window size in the offer is a hint, and echoing it makes it binding. That saves memory with context
+  // takeover, where each connection keeps a window. Without it no connection keeps one, so there is nothing to save.
+  // RFC 7692 §7.1.2.2 [7692-7.1.2.2-3, 7692-7.1.2.2-4]: only if the client offers it.
+  const clientMaxWindowBits =
+    mode === 'takeover' && typeof offered.clientMaxWindowBits === 'number'
+      ? offered.clientMaxWindowBits
+      : undefined;
+  return agreementOn(offered, { serverNoContextTakeover, clientNoContextTakeover, clientMaxWindowBits });
+}
+
+/** @param decided the server's decisions; a window size is undefined if the response does not limit it */
+function agreementOn(
+  { serverMaxWindowBits }: NamedParameters,
+  decided: {
+    readonly serverNoContextTakeover: boolean;
+    readonly clientNoContextTakeover: boolean;
+    readonly clientMaxWindowBits: number | undefined;
+  },
+): DeflateAgreement {
+  const { serverNoContextTakeover, clientNoContextTakeover, clientMaxWindowBits } = decided;
   let response = extensionName;
   if (serverNoContextTakeover) response += '; server_no_context_takeover';
   if (clientNoContextTakeover) response += '; client_no_context_takeover';
   // RFC 7692 §7.1.2.1 [7692-7.1.2.1-3]: the server grants the window that the client asks for.
-  if (offered.serverMaxWindowBits !== undefined) {
-    response += `; server_max_window_bits=${offered.serverMaxWindowBits}`;
-  }
-  // RFC 7692 §7.1.2.2: a window size in the offer is a hint, and echoing it makes it binding. That saves memory with context
-  // takeover, where each connection keeps a window. Without it no connection keeps one, so there is nothing to save.
-  let clientMaxWindowBits = 15;
-  // RFC 7692 §7.1.2.2 [7692-7.1.2.2-3, 7692-7.1.2.2-4]: only if the client offers it.
-  if (mode === 'takeover' && typeof offered.clientMaxWindowBits === 'number') {
-    clientMaxWindowBits = offered.clientMaxWindowBits;
-    response += `; client_max_window_bits=${clientMaxWindowBits}`;
-  }
-  const serverMaxWindowBits = offered.serverMaxWindowBits ?? 15;
+  if (serverMaxWindowBits !== undefined) response += `; server_max_window_bits=${serverMaxWindowBits}`;
+  if (clientMaxWindowBits !== undefined) response += `; client_max_window_bits=${clientMaxWindowBits}`;
   return {
     parameters: {
       serverNoContextTakeover,
       clientNoContextTakeover,
-      serverMaxWindowBits,
-      clientMaxWindowBits,
+      serverMaxWindowBits: serverMaxWindowBits ?? 15,
+      clientMaxWindowBits: clientMaxWindowBits ?? 15,
     },
     response,
   };
@@ -210,27 +220,16 @@ export function grantDeflate(
 }
 
 function grantWish(offered: NamedParameters, wish: DeflateWish): DeflateAgreement {
-  const { serverNoContextTakeover, serverMaxWindowBits, clientMaxWindowBits: hint } = offered;
-  let response = extensionName;
-  if (serverNoContextTakeover) response += '; server_no_context_takeover';
-  if (serverMaxWindowBits !== undefined) response += `; server_max_window_bits=${serverMaxWindowBits}`;
-  if (wish.clientNoContextTakeover) response += '; client_no_context_takeover';
-  let clientMaxWindowBits = 15;
-  if (wish.clientMaxWindowBits !== undefined) {
-    // The value in the offer is the largest that the client can have.
-    clientMaxWindowBits = Math.min(wish.clientMaxWindowBits, typeof hint === 'number' ? hint : 15);
-    response += `; client_max_window_bits=${clientMaxWindowBits}`;
-  }
-  return {
-    parameters: {
-      serverNoContextTakeover,
-      // RFC 7692 §7.1.1.2: in an offer it is a hint. A client that is not asked for it may keep its window.
-      clientNoContextTakeover: wish.clientNoContextTakeover,
-      serverMaxWindowBits: serverMaxWindowBits ?? 15,
-      clientMaxWindowBits,
-    },
-    response,
-  };
+  const { serverNoContextTakeover, clientMaxWindowBits: offeredBits } = offered;
+  // The value in the offer is the largest that the client can have.
+  const largest = typeof offeredBits === 'number' ? offeredBits : 15;
+  return agreementOn(offered, {
+    serverNoContextTakeover,
+    // RFC 7692 §7.1.1.2: client_no_context_takeover in an offer is a hint. Only the response binds the client.
+    clientNoContextTakeover: wish.clientNoContextTakeover,
+    clientMaxWindowBits:
+      wish.clientMaxWindowBits === undefined ? undefined : Math.min(wish.clientMaxWindowBits, largest),
+  });
 }
 
 /** The client's offer, as the value of the header; undefined for none. */
