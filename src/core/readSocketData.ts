@@ -103,10 +103,7 @@ export function readSocketData(
       case ProtocolEvent.Close:
         // RFC 6455 §5.5.1 [5.5.1-6]: a close frame is answered with one.
         if (control.isReplyDue) sendClose(connection, control);
-        endEndpoint(endpoint);
-        noteCloseReceived(connection, control.code, control.reason);
-        // RFC 6455 §5.5.1, §7.1.1 [5.5.1-9, 5.5.1-10, 7.1.1-3, 7.1.1-5, 7.1.2-2]: then the server closes the TCP connection.
-        closed(connection, control.code, control.reason);
+        finishClosing(connection, endpoint, control);
         goesOn = false;
         break;
 
@@ -127,7 +124,8 @@ export function startsWithControlFrame({ endpoint }: Connection, bytes: Buffer, 
   return (bytes[start]! & 0x08) !== 0 && isControlNext(endpoint?.incoming, bytes[start]!);
 }
 
-function notePong(connection: Connection): void {
+/** Handles the pong in `control`. */
+export function notePong(connection: Connection): void {
   connection.pingedAt = 0;
   if (connection.pings === undefined) return;
   const payload = control.bytes.subarray(control.start, control.end);
@@ -137,6 +135,18 @@ function notePong(connection: Connection): void {
 export function sendClose(connection: Connection, payload: ByteRange): void {
   noteCloseSent(connection, payload.bytes.subarray(payload.start, payload.end));
   sendControl(connection, Opcode.Close, payload);
+}
+
+/** Both close frames are exchanged. @param received the peer's close frame */
+export function finishClosing(
+  connection: Connection,
+  endpoint: Endpoint,
+  { code, reason }: { code: number; reason: string },
+): void {
+  endEndpoint(endpoint);
+  noteCloseReceived(connection, code, reason);
+  // RFC 6455 §5.5.1, §7.1.1 [5.5.1-9, 5.5.1-10, 7.1.1-3, 7.1.1-5, 7.1.2-2]: then the server closes the TCP connection.
+  closed(connection, code, reason);
 }
 
 /** RFC 6455 §7.1.7: the connection failed. @param why the code, the reason, and the option whose limit was exceeded */

@@ -7,9 +7,16 @@ import { charge, mayInflate, startBudget } from '../../core/fairness.ts';
 import { scheduleRead } from '../../core/poll.ts';
 import { closeSession, countMessage } from '../../core/processData.ts';
 import { startSending } from '../../core/progress.ts';
-import { failWebSocket, notifyPingsLost, sendClose, wholeOf } from '../../core/readSocketData.ts';
+import {
+  failWebSocket,
+  finishClosing,
+  notePong,
+  notifyPingsLost,
+  sendClose,
+  wholeOf,
+} from '../../core/readSocketData.ts';
 import { appendOutput, queueRange, scheduleFlush, writeBytes } from '../../core/send.ts';
-import { endingOf, noteCloseReceived, noteCloseSent, noteEnding } from '../../diagnostics/closeReason.ts';
+import { endingOf, noteCloseSent, noteEnding } from '../../diagnostics/closeReason.ts';
 import { commitFrames, recordReceived } from '../../diagnostics/recorder.ts';
 import { tapFault, tapWrote } from '../../diagnostics/tap.ts';
 import { log } from '../../log/log.ts';
@@ -195,7 +202,7 @@ function receiveControl(connection: Connection, state: Playing, event: ProtocolE
   if (event === ProtocolEvent.Ping) pass({ kind: 'ping', bytes: payload() });
   else if (event === ProtocolEvent.Pong) {
     pass({ kind: 'pong', bytes: payload() });
-    for (const ping of connection.pings ?? []) ping.onPong(payload());
+    notePong(connection);
   } else if (event === ProtocolEvent.Close) {
     state.closeReceived ??= { code, reason };
     pass({ kind: 'close', bytes: closePayload(code, reason) });
@@ -330,11 +337,7 @@ function finish(
     // RFC 6455 §5.5.1: a close frame is answered with one, which typically echoes the code.
     const answer = outcome.isEqual ? closePayload(closeReceived.code, '') : closePayload(code, reason);
     if (!hasSentClose) sendClose(connection, wholeOf(answer));
-    endEndpoint(endpoint);
-    noteCloseReceived(connection, closeReceived.code, closeReceived.reason);
-    notifyPingsLost(connection);
-    closeSession(connection, closeReceived.code, closeReceived.reason);
-    endConnection(connection);
+    finishClosing(connection, endpoint, closeReceived);
   } else if (hasSentClose) {
     connection.endingAt = connection.server.now;
     startSending(connection);
