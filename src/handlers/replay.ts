@@ -114,8 +114,7 @@ function parseOrThrow(name: string, parse: () => Recording[]): Recording[] {
 
 /** The parameter `speed` of a URL's query. @throws ProtocolError 400 */
 function speedOf(query: string): number {
-  const given = new URLSearchParams(query).get('speed');
-  const read = given === null ? speed.parse('1') : speed.parse(given);
+  const read = speed.parse(new URLSearchParams(query).get('speed') ?? '1');
   if (read === undefined) throw new ProtocolError(400, `speed must be ${speed.expected}`);
   return read;
 }

@@ -1,6 +1,6 @@
 /** Frames of a script as bytes, including invalid ones (RFC 6455 §5.2). */
-import { constants, deflateRawSync } from 'node:zlib';
 import { encodeAnyFrame } from '../protocol/websocket/anyFrame.ts';
+import { deflateMessage, newDeflateContext } from '../protocol/websocket/deflate.ts';
 import { FIN, RSV1 } from '../protocol/websocket/frame.ts';
 import type { WrittenForm } from './script.ts';
 
@@ -34,7 +34,9 @@ export function isUsualForm({ rsv, key, lengthBytes, announcedLength }: WrittenF
   return rsv === undefined && !isMasked && lengthBytes === undefined && announcedLength === undefined;
 }
 
-/** A whole message without context takeover (RFC 7692 §7.2.1): the last four octets of the sync flush are left out. */
+/** A whole message without context takeover. */
 function compressedPayload(payload: Buffer): Buffer {
-  return deflateRawSync(payload, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
+  return deflateMessage(newDeflateContext(false, maxWindowBits), payload, 0, payload.length);
 }
+
+const maxWindowBits = 15;

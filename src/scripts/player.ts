@@ -153,9 +153,10 @@ export function isBacklogFull({ backlog, backlogBytes, replies }: Player): boole
   return backlog.length + replies.length >= maxScriptBacklog || backlogBytes >= maxScriptBacklogBytes;
 }
 
-/** Bytes of received data that the player keeps. */
-export function heldByPlayer({ backlogBytes, variables }: Player): number {
+/** Bytes of received data and of replies that the player keeps. */
+export function heldByPlayer({ backlogBytes, replies, variables }: Player): number {
   let held = backlogBytes;
+  for (const reply of replies) held += reply.length;
   for (const value of variables.values()) held += value.length;
   return held;
 }
