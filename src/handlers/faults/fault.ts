@@ -66,16 +66,14 @@ export interface FaultContext {
   readonly words: string;
   /** This fault's own generator: what it draws depends only on the seed and on its own draws. */
   readonly random: Random;
-  /** Messages that the server has sent on the connection. */
-  readonly message: number;
   /** Passes a piece on to the next fault, or from the last one to the network. */
   emit(piece: Piece): void;
   /** Passes on bytes as one piece: a frame, or something broken. */
   send(kind: 'frame' | 'bytes', bytes: Buffer): void;
   /** Ends the output after all pieces that were passed on before. */
   end(how: End): void;
-  /** Calls `act` after at least this many milliseconds, unless the fault has ended. @returns a function that cancels it */
-  later(milliseconds: number, act: () => void): () => void;
+  /** Calls `act` after at least this many milliseconds, unless the fault has ended. */
+  later(milliseconds: number, act: () => void): void;
   /** Whether the network takes more. A fault that sends without end waits until it does. */
   isWritable(): boolean;
 }

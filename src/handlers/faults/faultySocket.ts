@@ -13,10 +13,11 @@ import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { tapFault, tapWrote } from '../../diagnostics/tap.ts';
 import { Opcode, ProtocolError } from '../../protocol/codes.ts';
 import { maxFaultHeld, maxFaults, resetDelay } from '../../protocol/faultLimits.ts';
-import { FIN, frameEnd } from '../../protocol/websocket/frame.ts';
+import { frameEnd } from '../../protocol/websocket/frame.ts';
 import type { Range } from '../../records/arena.ts';
 import type { Connection, Socket } from '../../records/records.ts';
 import type { ActiveFault, FaultContext, FaultPlan, FaultSetting, Piece } from './fault.ts';
+import { isControlFrame, isDataFrame, isLastOfMessage, opcodeOf } from './pieces.ts';
 import { newRandom, type Random } from './random.ts';
 import { runInShare } from './shareOfLoop.ts';
 
@@ -92,36 +93,25 @@ export class FaultySocket implements Socket {
 
   private contextOf(chain: readonly Link[], at: number, { words }: FaultSetting): FaultContext {
     const emit = (piece: Piece) => this.pass(chain, at + 1, piece);
-    const message = () => this.message;
     return {
       connection: this.connection,
       words,
       random: newRandom(this.seed, at, 0),
-      get message() {
-        return message();
-      },
       emit,
       send: (kind, bytes) => emit({ kind, bytes, message: this.message }),
       end: end => emit({ kind: 'end', bytes: nothing, message: this.message, end, fault: words }),
-      later: (milliseconds, act) => {
-        const timer = this.startTimer(milliseconds, act);
-        return () => {
-          clearTimeout(timer);
-          this.timers.delete(timer);
-        };
-      },
+      later: (milliseconds, act) => this.startTimer(milliseconds, act),
       isWritable: () => !this.isOver && !this.inner.isBusy && this.heldByFaults() < maxFaultHeld,
     };
   }
 
-  private startTimer(milliseconds: number, act: () => void): NodeJS.Timeout {
+  private startTimer(milliseconds: number, act: () => void): void {
     const run = () => {
       // Otherwise it was cancelled meanwhile.
       if (this.timers.delete(timer)) this.enter(act);
     };
     const timer = setTimeout(() => runInShare(run), milliseconds).unref();
     this.timers.add(timer);
-    return timer;
   }
 
   /** The faults that were set, in order, and how often each has acted. */
@@ -189,9 +179,10 @@ export class FaultySocket implements Socket {
   }
 
   private passOutput(bytes: Buffer, isFrame: boolean): void {
-    const isMessage = !isFrame || isLastOfMessage(bytes);
+    const piece: Piece = { kind: isFrame ? 'frame' : 'bytes', bytes, message: this.message };
+    const isMessage = !isFrame || isLastOfMessage(piece);
     if (isMessage) this.message++;
-    this.pass(this.chain, 0, { kind: isFrame ? 'frame' : 'bytes', bytes, message: this.message });
+    this.pass(this.chain, 0, { ...piece, message: this.message });
     if (isMessage) this.actBetween();
   }
 
@@ -411,24 +402,14 @@ function wholeFrameEnd(bytes: Buffer, at: number): number | undefined {
   }
 }
 
-function opcodeOf(frame: Buffer): number {
-  return frame[0]! & 0x0f;
-}
-
-/** Whether a message ends with this frame. */
-function isLastOfMessage(frame: Buffer): boolean {
-  return opcodeOf(frame) < Opcode.Close && (frame[0]! & FIN) !== 0;
-}
-
 /** Whether the fault may act on the piece. The end of the output is always passed on. */
-function isTarget({ kind: { takes }, after }: FaultSetting, { kind, bytes, message }: Piece): boolean {
+function isTarget({ kind: { takes }, after }: FaultSetting, piece: Piece): boolean {
+  const { kind, message } = piece;
   if (takes === 'none' || kind === 'end') return false;
   if (takes === 'response' || kind === 'response')
     return kind === 'response' && (takes === 'response' || (takes === 'everything' && after === 0));
-  const opcode = kind === 'frame' && bytes.length > 0 ? opcodeOf(bytes) : Opcode.Binary;
-  const isDue = opcode < Opcode.Close ? message > after : message >= after;
+  const isDue = isControlFrame(piece) ? message >= after : message > after;
   if (!isDue || takes === 'everything') return isDue;
-  if (kind !== 'frame') return false;
-  if (takes === 'messages') return opcode < Opcode.Close;
-  return opcode === (takes === 'pongs' ? Opcode.Pong : Opcode.Close);
+  if (takes === 'messages') return isDataFrame(piece);
+  return opcodeOf(piece) === (takes === 'pongs' ? Opcode.Pong : Opcode.Close);
 }

@@ -1,14 +1,13 @@
 /** Kinds of values for the parameters of faults, besides those of options. Each has a bound, because clients choose them. */
 import { count, duration, type Kind, maxDuration, size } from '../../options/values.ts';
 
-/** A number of things. */
-export function countUpTo(most: number): Kind<number> {
+export function wholeNumber(least: number, most: number): Kind<number> {
   return {
     placeholder: 'N',
-    expected: `a whole number from 1 to ${most}`,
+    expected: `a whole number from ${least} to ${most}`,
     parse(raw) {
       const number = count.parse(raw);
-      return number !== undefined && number >= 1 && number <= most ? number : undefined;
+      return number !== undefined && number >= least && number <= most ? number : undefined;
     },
     show: String,
   };

@@ -8,26 +8,15 @@ import { invalidValue, nearest, quoted, UsageError } from '../../options/error.t
 import type { Kind } from '../../options/values.ts';
 import { maxFaults, maxFaultText } from '../../protocol/faultLimits.ts';
 import { type FaultKind, type FaultPlan, type FaultSetting, stages } from './fault.ts';
+import { wholeNumber } from './parameters.ts';
 import { faults } from './table.ts';
-
-const wholeNumber = (least: number, most: number): Kind<number> => ({
-  placeholder: 'N',
-  expected: `a whole number from ${least} to ${most}`,
-  parse(raw) {
-    const number = typeof raw === 'string' && /^\d{1,10}$/.test(raw) ? Number(raw) : -1;
-    return number >= least && number <= most ? number : undefined;
-  },
-  show: String,
-});
 
 const probability: Kind<number> = {
   placeholder: 'P',
   expected: 'a probability from 0 to 1, such as 0.01',
-  parse: raw =>
-    typeof raw === 'string' && /^(?:0|1|[01]?\.\d{1,9})$/.test(raw) ? capped(Number(raw)) : undefined,
+  parse: raw => (/^(?:[01]|0?\.\d{1,9}|1\.0{1,9})$/.test(String(raw)) ? Number(raw) : undefined),
   show: String,
 };
-const capped = (value: number) => (value <= 1 ? value : undefined);
 
 /** The words that apply to all faults. */
 export const commonWords = {
@@ -110,16 +99,12 @@ function readWord(
   }
   const owner = drafts.findLast(({ kind }) => Object.hasOwn(kind.parameters, name));
   if (owner !== undefined) return setParameter(owner, name, value);
+  const needed = [...faults.values()].find(({ parameters }) => Object.hasOwn(parameters, name));
+  if (needed !== undefined)
+    throw new UsageError(`${name} is a parameter of the fault ${needed.name}; write it after ${needed.name}`);
   const likely = nearest(name, [...faults.keys(), ...Object.keys(commonWords)]);
-  const isParameter = [...faults.values()].some(({ parameters }) => Object.hasOwn(parameters, name));
-  const advice = isParameter
-    ? 'it must follow the fault that it belongs to'
-    : likely === undefined
-      ? 'pollywog help faults lists them'
-      : `did you mean ${likely}?`;
-  throw new UsageError(
-    isParameter ? `${name} has no fault: ${advice}` : `unknown fault ${quoted(name)}; ${advice}`,
-  );
+  const advice = likely === undefined ? 'pollywog help faults lists them' : `did you mean ${likely}?`;
+  throw new UsageError(`unknown fault ${quoted(name)}; ${advice}`);
 }
 
 function setParameter({ kind, values, given, words }: Draft, name: string, value: string | undefined): void {

@@ -6,7 +6,7 @@ import { floodInterval, maxPingFlood, pingsAtOnce } from '../../protocol/faultLi
 import { FIN } from '../../protocol/websocket/frame.ts';
 import { faultFrame } from './brokenFrames.ts';
 import { type ActiveFault, defineFault, type FaultContext, type FaultKind } from './fault.ts';
-import { countUpTo } from './parameters.ts';
+import { wholeNumber } from './parameters.ts';
 import { isCloseFrame } from './pieces.ts';
 import { newTimedLine, releaseAll } from './waitingLine.ts';
 
@@ -93,7 +93,7 @@ const pingFlood = defineFault({
   sentence: 'sends this many pings at once',
   stage: 'pings',
   takes: 'none',
-  parameters: { 'ping-flood': { kind: countUpTo(maxPingFlood), default: 1000 } },
+  parameters: { 'ping-flood': { kind: wholeNumber(1, maxPingFlood), default: 1000 } },
   make: (values, context) => newPingFlood(values['ping-flood'], context),
 });
 

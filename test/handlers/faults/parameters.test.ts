@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { countUpTo, sizeUpTo, spread } from '../../../src/handlers/faults/parameters.ts';
+import { sizeUpTo, spread, wholeNumber } from '../../../src/handlers/faults/parameters.ts';
 import { faults } from '../../../src/handlers/faults/table.ts';
 
 describe('a time that varies', () => {
@@ -29,7 +29,7 @@ describe('a time that varies', () => {
 });
 
 test('numbers and sizes have bounds', () => {
-  const [few, small] = [countUpTo(10), sizeUpTo(1024)];
+  const [few, small] = [wholeNumber(1, 10), sizeUpTo(1024)];
   assert.deepEqual(
     ['0', '1', '10', '11', 'x'].map(word => few.parse(word)),
     [undefined, 1, 10, undefined, undefined],

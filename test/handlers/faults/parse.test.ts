@@ -76,7 +76,7 @@ describe('faults', () => {
     ['fault=', 'unknown fault ""; pollywog help faults lists them'],
     ['fault', 'unknown fault ""; pollywog help faults lists them'],
     ['reset=1', 'the fault reset takes no value; remove it'],
-    ['reason=x', 'reason has no fault: it must follow the fault that it belongs to'],
+    ['reason=x', 'reason is a parameter of the fault close; write it after close'],
     ['close reason=a reason=b', 'reason is given twice for the fault close; keep one'],
     ['close=65536', 'close must be a number from 0 to 65535, valid or not, not "65536"'],
     ['drop after=-1', 'after must be a whole number from 0 to 1000000000, not "-1"'],
