@@ -1,11 +1,11 @@
-/** The limits of conformance tests of clients (`--conformance`), as those in `limits.ts`. */
+/** The limits of conformance tests of clients (`--conformance`). */
 
-/** Clients that one server tests, each with its results of every case. */
+/** Clients that one server tests. The server keeps the results of every case for each. */
 export const maxAgents = 20;
 
-/** Characters of the name of an agent. */
+/** Characters of an agent's name. */
 export const maxAgentName = 200;
 
-/** The most reads and writes that the report of a case shows, and bytes of each: a few KiB a report. */
+/** Reads and writes in the report of a case, and the bytes of each: a few KiB per report. */
 export const maxWireLogLines = 40;
 export const maxWireLogBytes = 64;

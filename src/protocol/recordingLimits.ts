@@ -3,32 +3,32 @@
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
-/** Characters of a recording's name, so that the name of its file fits every file system. */
+/** Characters of a recording's name: its file name must fit every file system. */
 export const maxRecordingName = 100;
 
-/** The default of `--record-max`, for all recordings of a folder together. An hour of chat among twenty takes some 20 MB. */
+/** The default of `--record-max`, for all recordings of a folder together. An hour of chat among 20 people takes some 20 MB. */
 export const defaultRecordMax = 100 * MiB;
 
-/** A longer frame is recorded as bytes, piece by piece, and cannot be compared: the default of `--max-message`. */
+/** The recorder splits longer frames into pieces of bytes, which a replay cannot compare. As large as `--max-message` by default. */
 export const maxRecordedFrame = 16 * MiB;
 
-/** A message that is longer, without compression, is recorded without its content. */
+/** The recorder leaves out the content of messages that are longer once inflated. */
 export const maxRecordedMessage = 16 * MiB;
 
-/** Memory of all recordings of a server: incomplete frames, and lines that wait for the disk. */
+/** Memory of all recordings of a server: incomplete frames, and lines not yet written to disk. */
 export const maxRecorderMemory = 32 * MiB;
 
-/** A file that is replayed is read as a whole. */
+/** The largest file that the client replays: it reads the whole file into memory. */
 export const maxReplayFile = 256 * MiB;
 
-/** Milliseconds for which a replay waits for an expected message, as a script waits for a frame. */
+/** Milliseconds that a replay waits for an expected message: as long as a script waits for a frame. */
 export const replayPatience = 10_000;
 
-/** Messages and bytes that a server may send ahead of the replay. Beyond them, the client stops reading. */
+/** Messages and bytes that a server may send ahead of the replay before the client stops reading. */
 export const maxReplayBacklog = 10_000;
 export const maxReplayBacklogBytes = 64 * MiB;
 
-/** The largest recording that a server replays. Reading it blocks the loop for some 10 ms a megabyte. */
+/** The largest recording that a server replays. Reading it blocks the loop for some 10 ms per megabyte. */
 export const maxServedRecording = 16 * MiB;
 
 /** Replayed recordings that a server keeps in memory. */

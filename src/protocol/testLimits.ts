@@ -1,8 +1,8 @@
 /** Limits and times of a server in a test's process (index.ts). */
 
 /**
- * Deadlines for tests (`timeouts: 'test'`), milliseconds. A test waits for none of them longer than a second, and a busy machine
- * still keeps them: the clock stands still while the process is blocked.
+ * Deadlines for tests (`timeouts: 'test'`), in milliseconds. None makes a test wait longer than a second. They hold on a busy
+ * machine, because the server's clock stops while the process is blocked.
  */
 export const testTimeouts = {
   handshakeTimeout: 1000,
@@ -18,15 +18,15 @@ export const testTimeouts = {
   presenceGrace: 100,
 } as const;
 
-/** Events of a server that `server.events` and `server.waitFor` still find: some 0.5 MB. */
+/** The last events that a server keeps for `server.events` and `server.waitFor`: about 0.5 MB. */
 export const maxKeptEvents = 1000;
 
-/** The default timeout of `server.waitFor`: less than that of a test in Jest and Vitest, 5 s. */
+/** The default timeout of `server.waitFor`: shorter than the 5 s that Jest and Vitest give a test. */
 export const defaultEventWait = 4000;
 
-/** Bytes of received messages that a client keeps until they are taken; beyond, it stops reading. As the server's send queue. */
+/** Bytes of received messages that a client keeps for the test before it stops reading; as large as the server's send queue. */
 export const maxUntakenMessages = 1024 * 1024;
 
-/** Frames of all connections that `connection.frames` still finds, and bytes of each: 2 MB together. */
+/** The last frames that a server keeps for `connection.frames`, and the bytes of each: 2 MB together. */
 export const maxSeenFrames = 2000;
 export const maxSeenPayload = 1024;

@@ -11,7 +11,7 @@ import { delays } from './waitingLine.ts';
 
 const common = { stage: 'closing', takes: 'none' } as const;
 
-/** Acts once: sends this close frame in place of the server's, and closes the connection. */
+/** A fault that acts once: sends this close frame instead of the server's, and closes the connection. */
 function closesWith(payload: Buffer, code: number, reason: string, context: FaultContext): ActiveFault {
   const { connection, words } = context;
   let isClosed = false;
@@ -22,9 +22,9 @@ function closesWith(payload: Buffer, code: number, reason: string, context: Faul
     act() {
       isClosed = true;
       context.send('frame', faultFrame(FIN | Opcode.Close, payload));
-      // Before a quick client answers: the first reason counts.
+      // Now, because the first reason counts, and a quick client may answer before the timer fires.
       noteEnding(connection, 'server', `the fault ${words} closed it`, { cause: 'fault' });
-      // Not now: the server is writing.
+      // Later, because the server is writing now.
       context.later(0, () => closeConnection(connection, code, reason));
     },
     pass(piece) {
@@ -40,7 +40,7 @@ function codeAndText(code: number, text: string | Uint8Array): Buffer {
   ]);
 }
 
-/** Acts once: ends the output. */
+/** A fault that acts once: ends the output. */
 function ends(how: End, context: FaultContext): ActiveFault {
   let isDone = false;
   return {
@@ -66,7 +66,7 @@ function endsWith(name: string, sentence: string, how: End): FaultKind {
 
 const anyCode: Kind<number> = {
   placeholder: 'CODE',
-  expected: 'a number from 0 to 65535, valid or not',
+  expected: 'a number from 0 to 65535, even a forbidden code',
   parse: raw => (/^\d{1,5}$/.test(String(raw)) && Number(raw) < 65_536 ? Number(raw) : undefined),
   show: String,
 };
@@ -81,7 +81,7 @@ const anyReason: Kind<string> = {
 const close = defineFault({
   ...common,
   name: 'close',
-  sentence: 'closes with this code and reason, allowed or not',
+  sentence: 'closes with this code and reason, even forbidden ones',
   parameters: {
     close: { kind: anyCode, default: CloseCode.NormalClosure },
     reason: { kind: anyReason, default: '' },
@@ -106,13 +106,13 @@ const closeBadReason = defineFault({
   },
 });
 
-/** Whether the close frame that the server sends answers one of the peer's. */
+/** Whether the server's close frame answers the peer's. */
 const isAnswer = ({ connection }: FaultContext) => connection.ending?.received !== undefined;
 
 const noCloseAnswer = defineFault({
   ...common,
   name: 'no-close-answer',
-  sentence: 'answers no close frame, and does not end TCP before --close-timeout',
+  sentence: 'does not answer a close frame, and keeps TCP open until --close-timeout',
   takes: 'closes',
   make(_, context) {
     let isSilent = false;
@@ -130,7 +130,7 @@ const noCloseAnswer = defineFault({
 
 const lateCloseAnswer = defineFault({
   name: 'late-close-answer',
-  sentence: 'answers a close frame after this time, and ends TCP then; --close-timeout may be first',
+  sentence: 'answers a close frame and ends TCP after this time, or after --close-timeout if that is shorter',
   stage: 'time',
   takes: 'closes',
   parameters: { 'late-close-answer': { kind: duration, default: 1000 } },
@@ -167,6 +167,6 @@ export const closingFaults: readonly FaultKind[] = [
   lateCloseAnswer,
   dataAfterClose,
   endsWith('reset', 'resets the TCP connection (RST)', 'reset'),
-  endsWith('fin', 'ends TCP without a close frame (FIN), and reads nothing more', 'fin'),
-  endsWith('half-close', 'ends its direction of TCP (FIN), and goes on reading', 'half-close'),
+  endsWith('fin', 'ends TCP without a close frame (FIN), and stops reading', 'fin'),
+  endsWith('half-close', 'ends its direction of TCP (FIN), and keeps reading', 'half-close'),
 ];

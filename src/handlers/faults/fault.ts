@@ -1,7 +1,6 @@
 /**
- * The contract of faults. A faulty socket (faultySocket.ts) cuts what the server sends on a connection into pieces. Each piece
- * passes through the connection's faults, in the order of their stages; a fault changes it, delays it, drops it, or adds
- * others.
+ * The contract of faults. A faulty socket (faultySocket.ts) cuts the output of a connection into pieces. Each piece passes the
+ * connection's faults in the order of their stages. A fault can change, delay or drop a piece, and add others.
  */
 import type { Kind } from '../../options/values.ts';
 import type { Connection } from '../../records/records.ts';
@@ -10,75 +9,74 @@ import type { Random } from './random.ts';
 /** A part of the output. */
 export interface Piece {
   /**
-   * `response`: the HTTP response that accepts the handshake, complete. `frame`: one whole frame, well-formed if the server
-   * made it. `bytes`: anything else. `end`: the end of the output, without bytes.
+   * `response`: the complete HTTP response that accepts the handshake. `frame`: one whole frame, well-formed unless a fault made
+   * it. `bytes`: anything else. `end`: the end of the output, without bytes.
    */
   readonly kind: 'response' | 'frame' | 'bytes' | 'end';
-  /** The fault that has the piece owns them, and may change them in place. */
+  /** The fault that handles the piece may change them in place. */
   readonly bytes: Buffer;
-  /** Messages that the server had sent on the connection, including this one. */
+  /** The number of messages that the server has sent on the connection, including this one. */
   readonly message: number;
-  /** Only of `end`: how, and the fault that ends the output, as it was written; undefined if the server does. */
+  /** Only for `end`: how the output ends, and the words of the fault that ends it; undefined if the server ends it. */
   readonly end?: End;
   readonly fault?: string;
 }
 
 /**
- * How the output ends, after all pieces before it. `fin`: FIN, and the server ends the connection. `half-close`: FIN, and
- * the server goes on reading. `reset`: RST. `drop`: both directions are closed at once. `shutdown`: the server itself sends
- * its FIN.
+ * How the output ends, after all earlier pieces. `fin`: FIN, and the server ends the connection. `half-close`: FIN, and the
+ * server keeps reading. `reset`: RST. `drop`: closes both directions at once. `shutdown`: the FIN that the server itself sends.
  */
 export type End = 'fin' | 'half-close' | 'reset' | 'drop' | 'shutdown';
 
 /**
- * The stages, in the order in which a piece passes through them: the handshake's response; pings and pongs, frames and
- * closing, which change and add frames; order, which drops, repeats and swaps them; time and rate, which delay them.
+ * The stages, in the order in which a piece passes them. `handshake` changes the response; `pings`, `frames` and `closing` change
+ * and add frames; `order` drops, repeats and swaps messages; `time` and `rate` delay output.
  */
 export const stages = ['handshake', 'pings', 'frames', 'closing', 'order', 'time', 'rate'] as const;
 export type Stage = (typeof stages)[number];
 
 /**
- * Which pieces a fault takes: the response to the handshake; whole data frames; pongs; close frames; or every piece, `end`
- * included. A fault that takes none acts between two messages.
+ * The pieces that a fault takes: the response to the handshake, whole data frames, pongs, close frames, or every piece. A fault
+ * that takes none acts between two messages.
  */
 export type FaultTarget = 'response' | 'messages' | 'pongs' | 'closes' | 'everything' | 'none';
 
-/** A fault at work on one connection. */
+/** A fault of one connection. */
 export interface ActiveFault {
-  /** Gets each piece on which the fault acts, and passes on what replaces it, now or later. Without it: the piece itself. */
+  /** Handles a piece on which the fault acts: emits its replacement, now or later. By default the piece passes unchanged. */
   take?(piece: Piece): void;
-  /** Gets all other pieces. Without it, they are passed on at once. A fault that holds pieces back keeps their order here. */
+  /** Handles every other piece. By default it passes at once; a fault that holds pieces back keeps their order here. */
   pass?(piece: Piece): void;
-  /** Called after message number `after` and after each later one: sends frames of its own. */
+  /** Called after message number `after` and each later message, to send the fault's own frames. */
   act?(): void;
-  /** It is finished, and acts no more. */
+  /** The fault is finished and will not act again. */
   readonly isDone?: boolean;
-  /** Bytes that it holds back. */
+  /** Bytes that the fault holds back. */
   held?(): number;
-  /** The fault is turned off while the connection goes on: passes on all that it holds. Its timers have ended. */
+  /** Called when a command turns the fault off: emits all pieces that it holds. Its timers have been cleared. */
   stop?(): void;
 }
 
-/** What a fault works with. */
+/** The interface of a fault to its connection. */
 export interface FaultContext {
   readonly connection: Connection;
-  /** The fault as it was written. */
+  /** The fault as the user wrote it. */
   readonly words: string;
-  /** This fault's own generator: what it draws depends only on the seed and on its own draws. */
+  /** This fault's own generator: other faults do not change its numbers. */
   readonly random: Random;
-  /** Passes a piece on to the next fault, or from the last one to the network. */
+  /** Passes a piece to the next fault, or after the last fault to the network. */
   emit(piece: Piece): void;
-  /** Passes on bytes as one piece: a frame, or something broken. */
+  /** Emits bytes as one piece: a frame, or broken bytes. */
   send(kind: 'frame' | 'bytes', bytes: Buffer): void;
-  /** Ends the output after all pieces that were passed on before. */
+  /** Ends the output after all pieces emitted so far. */
   end(how: End): void;
-  /** Calls `act` after at least this many milliseconds, unless the fault has ended. */
+  /** Calls `act` after at least this many milliseconds, unless the fault is turned off first. */
   later(milliseconds: number, act: () => void): void;
-  /** Whether the network takes more. A fault that sends without end waits until it does. */
+  /** Whether the socket can take more output. A fault that sends endlessly must wait for it. */
   isWritable(): boolean;
 }
 
-/** A parameter of a fault. That with the fault's own name is its value: `delay=200ms`. */
+/** A parameter of a fault. The parameter with the fault's own name is its value: `delay=200ms`. */
 export interface FaultParameter<T = unknown> {
   readonly kind: Kind<T>;
   readonly default: T;
@@ -94,13 +92,13 @@ export type FaultValues<Parameters extends FaultParameters> = {
 /** A row of the table of faults. */
 export interface FaultKind {
   readonly name: string;
-  /** What it does, in a short sentence without a full stop. */
+  /** Completes the sentence "the fault …", without a full stop. */
   readonly sentence: string;
   readonly stage: Stage;
   readonly takes: FaultTarget;
-  /** It needs frames: it works on WebSockets only. */
+  /** Whether the fault works on WebSockets only. */
   readonly needsFrames: boolean;
-  /** A connection has it once: each further one would multiply the output. */
+  /** Whether a connection can have it only once, because each further one would multiply the output. */
   readonly isSingle: boolean;
   readonly parameters: FaultParameters;
   make(values: Readonly<Record<string, unknown>>, context: FaultContext): ActiveFault;
@@ -110,11 +108,11 @@ export interface FaultKind {
 export interface FaultSetting {
   readonly kind: FaultKind;
   readonly values: Readonly<Record<string, unknown>>;
-  /** It acts after this many messages of the server, with this probability each time, and at most `times` times. */
+  /** The fault acts after this many messages of the server, with this probability each time, and at most `times` times. */
   readonly after: number;
   readonly chance: number;
   readonly times: number;
-  /** As it was written, with all that applies to it: `close=1011 after=3`. */
+  /** The fault as the user wrote it, with the common words that apply to it: `close=1011 after=3`. */
   readonly words: string;
 }
 
@@ -126,7 +124,7 @@ export interface FaultPlan {
   readonly seed: number | undefined;
 }
 
-/** A row, whose `make` gets values of its parameters' types. */
+/** Defines a row of the table; the compiler derives the types of `values` from `parameters`. */
 export function defineFault<const Parameters extends FaultParameters>(
   kind: Omit<FaultKind, 'make' | 'parameters' | 'needsFrames' | 'isSingle'> & {
     readonly parameters?: Parameters;

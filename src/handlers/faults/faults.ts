@@ -13,15 +13,15 @@ import { parseFaults, queryWords } from './parse.ts';
 /** By URL and by option, a fault acts after the first message; by command at once. */
 const usualAfter = 1;
 
-/** The handler `faulty`: an echo with the faults that the URL's query names. */
+/** The handler `faulty`: an echo with the faults in the URL's query. */
 export const faulty: Handler = {
   name: 'faulty',
   isOff: ({ faults }) => !faults,
 
   admit(connection, head) {
     if (!connection.server.configuration.faults)
-      throw new ProtocolError(404, 'this server has no faults by URL; start it with --faults');
-    if (!asksForWebSocket(head)) throw new ProtocolError(400, 'faults by URL need a WebSocket');
+      throw new ProtocolError(404, 'this server takes no faults from URLs; start it with --faults');
+    if (!asksForWebSocket(head)) throw new ProtocolError(400, 'faults in a URL work on WebSockets only');
     installFaults(connection, planOf(connection, head), true);
   },
 
@@ -37,7 +37,7 @@ function planOf(connection: Connection, { query }: Head): FaultPlan {
   }
 }
 
-/** The handshake is about to be accepted: installs the faults that `--fault` has for its handler. */
+/** Installs the faults that `--fault` configures for the handler, just before the server accepts the handshake. */
 export function faultHandshake(connection: Connection, handler: Handler): void {
   const words = handler === faulty ? [] : configuredWords(connection, handler);
   if (words.length > 0) installFaults(connection, parseFaults(words, usualAfter), true);
@@ -62,13 +62,14 @@ function installFaults(connection: Connection, plan: FaultPlan, isHandshake: boo
 export function readFaults(words: readonly string[]): FaultPlan {
   const isOff = words.length === 1 && words[0] === 'off';
   const plan = parseFaults(isOff ? [] : words, 0);
-  if (!isOff && plan.settings.length === 0) throw new UsageError('no fault is given; off turns faults off');
+  if (!isOff && plan.settings.length === 0)
+    throw new UsageError('no faults given; name a fault, or write off to turn faults off');
   return plan;
 }
 
 /**
- * Replaces the faults of an open connection. What the former faults hold is sent.
- * @returns the faults, as they were written
+ * Replaces the faults of an open connection. The former faults send the output that they hold.
+ * @returns the faults, as the user wrote them
  * @throws ProtocolError 409 if the connection cannot have them
  */
 export function setFaults(connection: Connection, plan: FaultPlan): readonly string[] {
@@ -76,22 +77,22 @@ export function setFaults(connection: Connection, plan: FaultPlan): readonly str
   const { id, phase, socket, endpoint, isControl } = connection;
   if (phase === 'gone') throw new ProtocolError(409, `connection ${id} has ended`);
   if (socket.isVirtual)
-    throw new ProtocolError(409, `connection ${id} is a polling session, which has no faults`);
-  if (isControl) throw new ProtocolError(409, `connection ${id} carries commands, and has no faults`);
+    throw new ProtocolError(409, `connection ${id} is a polling session; faults need a socket`);
+  if (isControl) throw new ProtocolError(409, `connection ${id} carries commands; faults would break them`);
   for (const { kind } of plan.settings) {
     if (kind.takes === 'response')
       throw new ProtocolError(
         409,
-        `${kind.name} is a fault of the handshake, which is over on connection ${id}`,
+        `${kind.name} is a fault of the handshake, but connection ${id} is already open`,
       );
     if (kind.needsFrames && endpoint === undefined)
-      throw new ProtocolError(409, `${kind.name} needs a WebSocket, which connection ${id} is not`);
+      throw new ProtocolError(409, `${kind.name} works on WebSockets only; connection ${id} is none`);
   }
   if (!isOff || socket instanceof FaultySocket) installFaults(connection, plan, false);
   return plan.settings.map(setting => setting.words);
 }
 
-/** Checks `--fault`, now and at every reload. Runs when all handlers are loaded. @throws UsageError */
+/** Checks `--fault` once all handlers are loaded, and again at every reload. @throws UsageError */
 export function openFaults(server: Server): void {
   checkFaults(server, server.configuration);
   server.reloadables.push({
@@ -117,7 +118,8 @@ function checkFaults({ handlers }: Server, configuration: Configuration): void {
 export function checkFaultWords({ fault }: Configuration): void {
   for (const { handler, words, text } of fault) {
     try {
-      if (parseFaults(words, usualAfter).settings.length === 0) throw new UsageError('no fault is given');
+      if (parseFaults(words, usualAfter).settings.length === 0)
+        throw new UsageError('no fault given; name one after the handler');
     } catch (error) {
       throw error instanceof UsageError
         ? new UsageError(`--fault ${handler}: ${text}: ${error.message}`)

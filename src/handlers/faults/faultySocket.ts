@@ -1,7 +1,7 @@
 /**
- * The faulty socket: it takes the place of a connection's socket, and passes what the server writes through faults before it
- * writes it to that socket. Output that the faults hold back is copied, counts as memory of the connection, and is bounded: beyond
- * `maxFaultHeld` the socket is busy, and the server's backpressure begins.
+ * The faulty socket replaces a connection's socket: it passes the server's output through the faults and writes the result to the
+ * inner socket. Output that faults hold back is copied and counts as memory of the connection. Beyond `maxFaultHeld` the socket
+ * is busy, and the server's backpressure begins.
  */
 import { getSystemErrorName } from 'node:util';
 import { dropConnection, endConnection, runIsolated } from '../../core/close.ts';
@@ -25,9 +25,9 @@ import { runInShare } from './shareOfLoop.ts';
 interface Link {
   readonly setting: FaultSetting;
   readonly fault: ActiveFault;
-  /** Draws whether it acts. The fault itself has another generator. */
+  /** Decides whether the fault acts (`chance`). The fault itself has another generator. */
   readonly luck: Random;
-  /** How many times it has acted. */
+  /** How many times the fault has acted. */
   acted: number;
 }
 
@@ -37,7 +37,7 @@ type Format = 'response' | 'frames' | 'bytes';
 export class FaultySocket implements Socket {
   readonly altersOutput = true;
   isBusy: boolean;
-  /** The socket that it replaced. */
+  /** The connection's own socket. */
   readonly inner: Socket;
   private readonly connection: Connection;
   private format: Format = 'bytes';
@@ -47,16 +47,16 @@ export class FaultySocket implements Socket {
   private seed = 0;
   /** Messages that the server has sent since the faults were set. */
   private message = 0;
-  /** Pieces that have passed all faults, and wait for the inner socket. */
+  /** Pieces that have passed all faults and wait for the inner socket. */
   private waiting: Piece[] = [];
   private waitingSize = 0;
-  /** Bytes that the inner socket was given, ever. */
+  /** Bytes written to the inner socket, since the connection began. */
   private passedOn: number;
   private readonly timers = new Set<NodeJS.Timeout>();
-  /** The output has ended: what follows is discarded. */
+  /** The output has ended: later output is discarded. */
   private isOver = false;
   private isReset = false;
-  /** How many calls of `run` are under way: the outermost one writes. */
+  /** How deeply calls of `run` are nested: the outermost one writes. */
   private depth = 0;
 
   constructor(connection: Connection) {
@@ -67,7 +67,7 @@ export class FaultySocket implements Socket {
   }
 
   /**
-   * Replaces the faults. The former ones pass on all that they hold.
+   * Replaces the faults. The former ones emit all pieces that they hold.
    * @param isHandshake whether the next output is the response to the handshake
    */
   setFaults({ settings, seed }: FaultPlan, isHandshake: boolean): void {
@@ -78,7 +78,7 @@ export class FaultySocket implements Socket {
       this.seed = seed ?? Math.floor(Math.random() * 2 ** 32);
       this.message = 0;
       if (isHandshake) this.format = 'response';
-      // A command may come while the handshake awaits a decision.
+      // A command may change the faults while the handshake still waits for a decision.
       else if (this.format !== 'response')
         this.format = this.connection.endpoint === undefined ? 'bytes' : 'frames';
       const chain: Link[] = [];
@@ -107,14 +107,14 @@ export class FaultySocket implements Socket {
 
   private startTimer(milliseconds: number, act: () => void): void {
     const run = () => {
-      // Otherwise it was cancelled meanwhile.
+      // Unless it was cancelled while it waited for its share of the loop.
       if (this.timers.delete(timer)) this.enter(act);
     };
     const timer = setTimeout(() => runInShare(run), milliseconds).unref();
     this.timers.add(timer);
   }
 
-  /** The faults that were set, in order, and how often each has acted. */
+  /** The faults of this connection in order, former ones first, and how often each has acted. */
   faults(): string[] {
     const current = this.chain.map(({ setting, acted }) => {
       const times = acted === 0 ? 'has not acted' : acted === 1 ? 'acted once' : `acted ${acted} times`;
@@ -141,7 +141,7 @@ export class FaultySocket implements Socket {
     return this.take(Buffer.concat(ranges.map(({ chunk, start, end }) => chunk.bytes.subarray(start, end))));
   }
 
-  /** All faults are off: nothing is copied. */
+  /** Whether all faults are off, so that output passes without a copy. */
   private isTransparent(): boolean {
     return this.chain.length === 0 && this.waiting.length === 0 && !this.isOver && this.format !== 'response';
   }
@@ -155,12 +155,12 @@ export class FaultySocket implements Socket {
     return error;
   }
 
-  /** Cuts what the server writes into pieces: it writes whole responses and whole frames, but a script may send anything. */
+  /** Cuts output into pieces. The server writes whole responses and whole frames, but a script may send any bytes. */
   private cut(bytes: Buffer): void {
     let at = 0;
     if (this.format === 'response') {
       const end = bytes.indexOf('\r\n\r\n') + 4;
-      // A refused handshake has no faults.
+      // Faults do not act on a refused handshake.
       const isAccepted = end >= 4 && bytes.toString('latin1', 0, acceptedStatus.length) === acceptedStatus;
       this.format = isAccepted ? 'frames' : 'bytes';
       if (isAccepted) {
@@ -186,14 +186,14 @@ export class FaultySocket implements Socket {
     if (isMessage) this.actBetween();
   }
 
-  /** After a message, or at the start: runs the faults that send frames of their own. */
+  /** After a message, or at the start: lets faults send their own frames. */
   private actBetween(): void {
     for (const link of this.chain)
       if (link.fault.act !== undefined && this.message >= link.setting.after && this.decide(link))
         link.fault.act();
   }
 
-  /** Passes the piece on to the fault at `index`. */
+  /** Passes the piece to the fault at `index`. */
   private pass(chain: readonly Link[], index: number, piece: Piece): void {
     const link = chain[index];
     if (link === undefined) {
@@ -208,7 +208,7 @@ export class FaultySocket implements Socket {
     }
   }
 
-  /** Decides whether a fault that could act does so now, and counts it. */
+  /** Whether a fault that could act does so now. Counts the times it acts. */
   private decide(link: Link): boolean {
     const { chance, times, words } = link.setting;
     if (link.fault.isDone || link.acted >= times || (chance < 1 && link.luck.next() >= chance)) return false;
@@ -223,16 +223,16 @@ export class FaultySocket implements Socket {
     this.waitingSize += piece.bytes.length;
   }
 
-  /** Runs work that passes on pieces, and then writes them. @returns a negative system error number if the connection is lost */
+  /** Runs work that emits pieces, then writes them. @returns a negative system error number if the connection is lost */
   private run(work: () => void): number {
     this.depth++;
-    // The server may also be writing to other connections.
+    // An error must not interrupt the server's writes to other connections.
     runIsolated(this.connection, work);
     this.depth--;
     return this.depth === 0 ? this.pump() : 0;
   }
 
-  /** As `run`, outside of the server's writes. */
+  /** Like `run`, for callers other than the server's writes. */
   private enter(work: () => void): void {
     const error = this.run(work);
     if (this.depth > 0) return;
@@ -296,7 +296,7 @@ export class FaultySocket implements Socket {
     this.clearTimers();
   }
 
-  /** Nothing more is sent. */
+  /** Ends the output: discards the held pieces and all later ones. */
   private forgetOutput(): void {
     this.isOver = true;
     this.discardHeld();
@@ -352,7 +352,7 @@ export class FaultySocket implements Socket {
     this.inner.discard?.();
   }
 
-  /** Counts the server's bytes only: bytes that faults add or drop are not progress, and not the lack of it. */
+  /** Counts the server's own bytes only: bytes that faults add or drop say nothing about the peer's progress. */
   unsent(): number {
     const { connection, inner, passedOn } = this;
     return Math.max(0, connection.bytesOut - (passedOn - inner.unsent()));
@@ -390,9 +390,9 @@ export class FaultySocket implements Socket {
 const nothing = Buffer.alloc(0);
 const acceptedStatus = 'HTTP/1.1 101';
 
-/** Where the frame at `bytes[at]` ends; undefined if there is no whole, well-formed frame. */
+/** The end of the frame at `bytes[at]`; undefined unless the frame is whole and well-formed. */
 function wholeFrameEnd(bytes: Buffer, at: number): number | undefined {
-  // A header that is cut off has a length that is not a number.
+  // For an incomplete header, `frameEnd` returns NaN.
   try {
     const end = frameEnd(bytes, at);
     return end <= bytes.length ? end : undefined;
@@ -402,7 +402,7 @@ function wholeFrameEnd(bytes: Buffer, at: number): number | undefined {
   }
 }
 
-/** Whether the fault may act on the piece. The end of the output is always passed on. */
+/** Whether the fault may act on the piece. No fault acts on the end of the output. */
 function isTarget({ kind: { takes }, after }: FaultSetting, piece: Piece): boolean {
   const { kind, message } = piece;
   if (takes === 'none' || kind === 'end') return false;

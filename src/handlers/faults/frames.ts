@@ -1,4 +1,4 @@
-/** Frame faults: after a message they send frames of their own that break a rule or test a client's limits. */
+/** Frame faults: after a message they send frames that break a rule or test a client's limits. */
 
 import type { Kind } from '../../options/values.ts';
 import { Opcode } from '../../protocol/codes.ts';
@@ -21,7 +21,7 @@ function sends(name: string, sentence: string, make: (context: FaultContext) => 
   });
 }
 
-/** The same, then silence: later bytes would be read as the rest of the frame. */
+/** Like `sends`, followed by silence: the client would read later bytes as the rest of the frame. */
 function endsIn(name: string, sentence: string, make: () => Buffer): FaultKind {
   return defineFault({
     ...common,
@@ -72,14 +72,14 @@ const bomb = defineFault({
     const nextBomb = broken.newBombs(values.bomb);
     return {
       act() {
-        // One turn may send thousands of messages: the socket must take a bomb before the next.
+        // One turn may send thousands of messages, so each bomb waits until the socket has taken the last one.
         if (context.isWritable()) context.send('bytes', nextBomb());
       },
     };
   },
 });
 
-/** Fragments of one message until the connection closes. Control frames pass between them; messages would be nested. */
+/** Fragments of one message until the connection closes. Control frames may pass between them; messages are dropped. */
 function newEndlessFragments(size: number, context: FaultContext): ActiveFault {
   let hasBegun = false;
   let isOver = false;
@@ -102,7 +102,7 @@ function newEndlessFragments(size: number, context: FaultContext): ActiveFault {
       if (!hasBegun || isOver || isControlFrame(piece)) context.emit(piece);
     },
     stop() {
-      // Ends the message, so that the client can read the next one.
+      // Ends the message: the client can read the next one.
       if (hasBegun && !isOver) context.send('bytes', broken.faultFrame(FIN | Opcode.Continuation, ''));
     },
   };
@@ -111,7 +111,7 @@ function newEndlessFragments(size: number, context: FaultContext): ActiveFault {
 const endlessFragments = defineFault({
   ...common,
   name: 'endless-fragments',
-  sentence: 'sends a message without an end, in 100 fragments a second of this size',
+  sentence: 'sends an endless message: 100 fragments of this size a second',
   parameters: { 'endless-fragments': { kind: sizeUpTo(maxFaultyFragment), default: 16 * 1024 } },
   make: (values, context) => newEndlessFragments(values['endless-fragments'], context),
 });
@@ -120,7 +120,7 @@ const isCompressed = ({ connection }: FaultContext) => connection.endpoint?.defl
 
 export const frameFaults: readonly FaultKind[] = [
   sends('masked', 'sends a masked frame', ({ random }) => broken.masked(random.below(2 ** 32))),
-  sends('rsv1', 'sends a text with RSV1 or, with compression, a ping with RSV1', context =>
+  sends('rsv1', 'sends a text with RSV1; with compression, a ping with RSV1', context =>
     broken.rsv1(isCompressed(context)),
   ),
   sends('rsv2', 'sends a frame with RSV2', broken.rsv2),
@@ -128,22 +128,22 @@ export const frameFaults: readonly FaultKind[] = [
   reserved,
   sends('long-length-16', 'sends a short frame whose length takes 2 further bytes', broken.longLength16),
   sends('long-length-64', 'sends a short frame whose length takes 8 further bytes', broken.longLength64),
-  sends('top-bit-length', 'sends a 64-bit length whose highest bit is set', broken.topBitLength),
+  sends('top-bit-length', 'sends a 64-bit length with its highest bit set', broken.topBitLength),
   sends('terabyte', 'sends the header of a frame of 1 TB; later output becomes its payload', broken.terabyte),
-  endsIn('half-header', 'sends half of the header of a frame, and then nothing', broken.halfHeader),
-  endsIn('half-frame', 'sends half of a frame, and then nothing', broken.halfFrame),
+  endsIn('half-header', 'sends half of a frame header, then nothing', broken.halfHeader),
+  endsIn('half-frame', 'sends half of a frame, then nothing', broken.halfFrame),
   sends('fragmented-ping', 'sends a ping without FIN', broken.fragmentedPing),
   sends('long-ping', 'sends a ping of 126 bytes', broken.longPing),
   sends('lone-continuation', 'sends a continuation frame without a first fragment', broken.loneContinuation),
   sends('nested-message', 'begins a message before the last one is complete', broken.nestedMessage),
   sends('invalid-utf8', 'sends a text that is not UTF-8', broken.invalidUtf8),
-  sends('split-utf8', 'splits a character between two fragments, which is valid', broken.splitUtf8),
+  sends('split-utf8', 'splits a character between two fragments; this is valid', broken.splitUtf8),
   sends(
     'late-invalid-utf8',
     'sends a text of 1 KB in two fragments; its last byte is not UTF-8',
     broken.lateInvalidUtf8,
   ),
-  sends('bad-deflate', 'sends a text with RSV1 that is not DEFLATE', broken.badDeflate),
+  sends('bad-deflate', 'sends a text with RSV1 and a payload that is not DEFLATE data', broken.badDeflate),
   bomb,
   sends('rsv1-continuation', 'sends a message with RSV1 on its second fragment', broken.rsv1Continuation),
   endlessFragments,

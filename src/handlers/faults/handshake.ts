@@ -1,4 +1,4 @@
-/** Faults of the opening handshake, which a client must notice in the response (RFC 6455 §4.1, RFC 9112 §6). */
+/** Faults of the opening handshake. A client must check the response for them (RFC 6455 §4.1, RFC 9112 §6). */
 
 import { duration, type Kind } from '../../options/values.ts';
 import { Opcode } from '../../protocol/codes.ts';
@@ -38,7 +38,7 @@ const isField = (name: string) => (line: string) => line.toLowerCase().startsWit
 const isAccept = isField('sec-websocket-accept');
 const without = (lines: readonly string[], name: string) => lines.filter(line => !isField(name)(line));
 
-/** A fault that replaces the response and all output after it. @param act sends the replacement */
+/** A fault that replaces the response and discards all later output. @param act sends the replacement */
 function replacesOutput(act: (piece: Piece) => void) {
   let isOver = false;
   return {
@@ -47,7 +47,7 @@ function replacesOutput(act: (piece: Piece) => void) {
       act(piece);
     },
     pass(_piece: Piece) {
-      // Not even the end: the server's deadlines end the connection, or the client does.
+      // Not even the end of the output passes: the server's deadlines or the client end the connection.
     },
     get isDone() {
       return isOver;
@@ -55,7 +55,7 @@ function replacesOutput(act: (piece: Piece) => void) {
   };
 }
 
-/** A text within a field of the response: no line end. */
+/** The value of a header field: one line. */
 const fieldText: Kind<string> = {
   placeholder: 'TEXT',
   expected: `a text of 1 to ${maxFaultText} printable ASCII characters`,
@@ -140,14 +140,14 @@ const unaskedExtension = defineFault({
 
 const dripHandshake = defineFault({
   name: 'drip-handshake',
-  // After the faults that change the response.
+  // This stage follows all faults that change the response.
   stage: 'rate',
   takes: 'response',
-  sentence: 'sends the response byte by byte, each after this time',
+  sentence: 'sends the response byte by byte, waiting this time before each',
   parameters: { 'drip-handshake': { kind: duration, default: 10 } },
   make(values, context) {
     let response: Buffer | undefined;
-    /** The server's output during the drip. */
+    /** Output that the server writes during the drip. */
     const line = newWaitingLine();
     const release = () => {
       if (response !== undefined) context.send('bytes', response);
@@ -178,7 +178,7 @@ const dripHandshake = defineFault({
 const earlyFrame = defineFault({
   ...common,
   name: 'early-frame',
-  sentence: 'sends a text in the same TCP segment as the response, which is valid',
+  sentence: 'sends a text in the same TCP segment as the response; this is valid',
   make: (_, context) => ({
     take(piece) {
       context.emit(piece);
@@ -202,13 +202,13 @@ const hugeHeader = defineFault({
 const garbage = defineFault({
   ...common,
   name: 'garbage',
-  sentence: 'answers with this many random bytes instead of HTTP, then with nothing',
+  sentence: 'answers with this many random bytes instead of HTTP, then nothing',
   parameters: { garbage: { kind: sizeUpTo(maxGarbage), default: 512 } },
   make: (values, context) =>
     replacesOutput(() => context.send('bytes', context.random.bytes(values.garbage))),
 });
 
-/** A fault that closes TCP in both directions. @param share the part of the response that is sent first */
+/** A fault that closes TCP in both directions. @param share the fraction of the response to send first */
 function drops(name: string, sentence: string, share: number): FaultKind {
   return defineFault({
     ...common,
@@ -223,19 +223,19 @@ function drops(name: string, sentence: string, share: number): FaultKind {
 }
 
 export const handshakeFaults: readonly FaultKind[] = [
-  changesLines('wrong-accept', 'sends a Sec-WebSocket-Accept of another key', (lines, { random }) =>
+  changesLines('wrong-accept', 'sends the Sec-WebSocket-Accept of another key', (lines, { random }) =>
     lines.map(line =>
       isAccept(line) ? `Sec-WebSocket-Accept: ${random.bytes(20).toString('base64')}` : line,
     ),
   ),
-  changesLines('no-accept', 'leaves Sec-WebSocket-Accept out', lines =>
+  changesLines('no-accept', 'leaves out Sec-WebSocket-Accept', lines =>
     without(lines, 'sec-websocket-accept'),
   ),
   changesLines('double-accept', 'sends Sec-WebSocket-Accept twice', lines => [
     ...lines,
     ...lines.filter(isAccept),
   ]),
-  changesLines('no-upgrade', 'leaves the field Upgrade out', lines => without(lines, 'upgrade')),
+  changesLines('no-upgrade', 'leaves out the field Upgrade', lines => without(lines, 'upgrade')),
   status,
   unaskedSubprotocol,
   unaskedExtension,

@@ -1,4 +1,4 @@
-/** Order faults: messages that are lost, repeated, out of order or cut, which no TCP connection does by itself. */
+/** Order faults lose, repeat, swap or cut messages. TCP alone never does that. */
 
 import { choice } from '../../options/values.ts';
 import { defineFault, type FaultKind, type Piece } from './fault.ts';
@@ -47,7 +47,7 @@ const swap = defineFault({
         release();
       },
       pass(piece) {
-        // Nothing may follow a close frame, and no message will follow the end.
+        // No message may follow a close frame, and none can follow the end.
         if (piece.kind === 'end' || isCloseFrame(piece)) release();
         context.emit(piece);
         if (isDataFrame(piece)) release();

@@ -1,4 +1,4 @@
-/** Kinds of values for the parameters of faults, besides those of options. Each has a bound, because clients choose them. */
+/** Kinds of values for the parameters of faults. Each kind has a bound, because clients choose the values. */
 import { count, duration, type Kind, maxDuration, size } from '../../options/values.ts';
 
 export function wholeNumber(least: number, most: number): Kind<number> {
@@ -13,7 +13,7 @@ export function wholeNumber(least: number, most: number): Kind<number> {
   };
 }
 
-/** Bytes; KB is 1024 of them. */
+/** Bytes; a KB is 1024 bytes. */
 export function sizeUpTo(most: number): Kind<number> {
   return {
     placeholder: 'SIZE',
@@ -26,7 +26,7 @@ export function sizeUpTo(most: number): Kind<number> {
   };
 }
 
-/** A time that varies, as `200ms±50ms`. In milliseconds. */
+/** A varying time such as `200ms±50ms`, in milliseconds. */
 export interface Spread {
   readonly around: number;
   /** At most `around`. */
@@ -41,7 +41,7 @@ export const spread: Kind<Spread> = {
     const around = duration.parse(first);
     const by = duration.parse(second);
     if (around === undefined || by === undefined || by > around || more.length > 0) return undefined;
-    // A timer for a longer time would fire at once.
+    // Node's timers fire at once if the time is longer.
     return around + by > maxDuration ? undefined : { around, by };
   },
   show: ({ around, by }) => duration.show(around) + (by === 0 ? '' : `±${duration.show(by)}`),

@@ -1,8 +1,8 @@
 /**
- * Faults as they are written: `close=1011 after=3` in an option and in a command, `close=1011&after=3` in a URL.
+ * The syntax of faults: `close=1011 after=3` in an option and in a command, `close=1011&after=3` in a URL.
  *
- * Each word is a fault with or without its value, a further parameter of the fault before it (`reason=TEXT` after `close`), or
- * one of the words below, which apply to all faults. Given again, such a word applies to the faults after it.
+ * Each word is a fault with or without its value, a further parameter of an earlier fault (`reason=TEXT` after `close`), or a
+ * common word. The first `after`, `chance`, `times` or `seed` applies to all faults, a later one to the faults after it.
  */
 import { invalidValue, nearest, quoted, UsageError } from '../../options/error.ts';
 import type { Kind } from '../../options/values.ts';
@@ -18,7 +18,7 @@ const probability: Kind<number> = {
   show: String,
 };
 
-/** The words that apply to all faults. */
+/** The words that every fault understands. */
 export const commonWords = {
   after: {
     kind: wholeNumber(0, 1_000_000_000),
@@ -30,25 +30,25 @@ export const commonWords = {
 } as const;
 type CommonWord = keyof typeof commonWords;
 
-/** A fault while its words are read. */
+/** A fault whose words are being read. */
 interface Draft {
   readonly kind: FaultKind;
   readonly values: Record<string, unknown>;
   readonly given: Set<string>;
   readonly words: string[];
-  /** The common words before it. */
+  /** The common words before the fault. */
   readonly common: Map<CommonWord, number>;
 }
 
 /**
  * @param words each `NAME` or `NAME=VALUE`
- * @param usualAfter `after` of faults without it
+ * @param usualAfter the default of `after`
  * @throws UsageError, a sentence
  */
 export function parseFaults(words: readonly string[], usualAfter: number): FaultPlan {
   const drafts: Draft[] = [];
   const common = new Map<CommonWord, number>();
-  /** The first value of each common word, which also applies to the faults before it. */
+  /** The first value of each common word; it also applies to earlier faults. */
   const first = new Map<CommonWord, number>();
   for (const word of words) {
     const [name, value] = splitWord(word);
@@ -78,7 +78,7 @@ function splitWord(word: string): [string, string | undefined] {
   return at < 0 ? [word, undefined] : [word.slice(0, at), word.slice(at + 1)];
 }
 
-/** Begins a fault, or adds a parameter to one. */
+/** Begins a fault, or sets a parameter of an earlier one. */
 function readWord(
   drafts: Draft[],
   common: ReadonlyMap<CommonWord, number>,
@@ -90,7 +90,7 @@ function readWord(
     for (const [parameter, { default: usual }] of Object.entries(kind.parameters))
       draft.values[parameter] = usual;
     if (kind.isSingle && drafts.some(draft => draft.kind === kind))
-      throw new UsageError(`a connection has the fault ${name} once; remove the other`);
+      throw new UsageError(`a connection can have the fault ${name} only once; remove the other`);
     drafts.push(draft);
     // `?reset` and `?reset=` are the same.
     if (value === undefined || value === '') draft.words.push(name);

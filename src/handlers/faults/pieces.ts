@@ -1,4 +1,4 @@
-/** What a piece of output is. */
+/** Classifies pieces of output. */
 import { Opcode } from '../../protocol/codes.ts';
 import { FIN } from '../../protocol/websocket/frame.ts';
 import type { Piece } from './fault.ts';
@@ -8,7 +8,7 @@ export function opcodeOf({ kind, bytes }: Piece): number | undefined {
   return kind === 'frame' ? bytes[0]! & 0x0f : undefined;
 }
 
-/** A whole frame of a message. */
+/** Whether the piece is a whole text, binary or continuation frame. */
 export const isDataFrame = (piece: Piece): boolean => (opcodeOf(piece) ?? 8) < 8;
 export const isControlFrame = (piece: Piece): boolean => (opcodeOf(piece) ?? 0) >= 8;
 /** Whether a message ends with this frame. */

@@ -12,7 +12,7 @@ import { newTimedLine, releaseAll } from './waitingLine.ts';
 
 const noPong = defineFault({
   name: 'no-pong',
-  sentence: 'answers no ping',
+  sentence: 'does not answer pings',
   stage: 'pings',
   takes: 'pongs',
   make: () => ({ take() {} }),
@@ -51,7 +51,7 @@ const wrongPong = defineFault({
 
 const unaskedPong = defineFault({
   name: 'unasked-pong',
-  sentence: 'sends a pong without a ping, which is valid',
+  sentence: 'sends a pong without a ping; this is valid',
   stage: 'pings',
   takes: 'none',
   make: (_, context) => ({
@@ -59,7 +59,7 @@ const unaskedPong = defineFault({
   }),
 });
 
-/** Pings as fast as the network takes them, in bursts between which other connections are served. */
+/** Pings as fast as the socket takes them, in bursts. The server serves other connections between the bursts. */
 function newPingFlood(count: number, context: FaultContext): ActiveFault {
   let sent = 0;
   let due = 0;

@@ -1,4 +1,4 @@
-/** Random numbers that a seed repeats. */
+/** Repeatable random numbers. */
 
 export interface Random {
   /** At least 0, and below 1. */
@@ -8,7 +8,7 @@ export interface Random {
   bytes(count: number): Buffer;
 }
 
-/** mulberry32. @param seed whole numbers; the low 32 bits of each count */
+/** The generator mulberry32. @param seed whole numbers; only the low 32 bits of each matter */
 export function newRandom(...seed: readonly number[]): Random {
   let state = 0;
   for (const part of seed) state = Math.imul(state ^ part, 0x9e3779b1) ^ (state >>> 15);

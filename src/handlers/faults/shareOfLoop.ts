@@ -1,6 +1,6 @@
 /**
- * The timers of faults have a share of the event loop. Otherwise thousands of connections that drip a byte each millisecond would
- * keep Node in its timers, and starve all others.
+ * Limits the timers of all faults to a share of the event loop. Without the limit, thousands of connections that drip a byte each
+ * millisecond would keep Node in its timers and starve all others.
  */
 import { exactClock } from '../../process/clock.ts';
 import { faultTime } from '../../protocol/faultLimits.ts';
@@ -10,7 +10,7 @@ let due: (() => void)[] = [];
 let next = 0;
 let isScheduled = false;
 
-/** Runs the work soon: in this iteration of the loop or, if other such work is before it, in a later one. It must not throw. */
+/** Runs the work soon, after all work queued earlier: in this iteration of the loop or a later one. It must not throw. */
 export function runInShare(work: () => void): void {
   due.push(work);
   if (!isScheduled) schedule();
@@ -18,14 +18,14 @@ export function runInShare(work: () => void): void {
 
 function schedule(): void {
   isScheduled = true;
-  // Without a reference, the loop would wait for some other event first.
+  // Without `unref`: an unreferenced immediate would wait for some other event.
   setImmediate(runDue);
 }
 
 function runDue(): void {
   isScheduled = false;
   const end = exactClock() + faultTime;
-  // A piece of work takes some microseconds, so the clock is read once for several.
+  // Each piece of work takes some microseconds, so the loop reads the clock only after every eighth.
   while (next < due.length) {
     due[next++]!();
     if (next % 8 === 0 && exactClock() >= end) break;

@@ -1,4 +1,4 @@
-/** The one table of faults. `pollywog help faults`, the handler `faulty`, `--fault` and the command `fault` follow it. */
+/** The one table of faults, for `pollywog help faults`, the handler `faulty`, `--fault` and the command `fault`. */
 import { closingFaults } from './closing.ts';
 import type { FaultKind } from './fault.ts';
 import { frameFaults } from './frames.ts';

@@ -1,4 +1,4 @@
-/** Time faults: output that leaves late, slowly or not at all. The faulty socket bounds the waiting bytes. */
+/** Time faults delay, slow down or stop output. The faulty socket bounds the waiting bytes. */
 
 import { duration } from '../../options/values.ts';
 import { exactClock } from '../../process/clock.ts';
@@ -49,9 +49,9 @@ const stall = defineFault({
 });
 
 /**
- * Output that leaves in small pieces.
- * @param interval milliseconds between two of them
- * @param nextSize the bytes that may leave now, given the milliseconds since the last piece
+ * A line that sends its output in small pieces.
+ * @param interval milliseconds between two pieces
+ * @param nextSize the number of bytes to send now, given the milliseconds since the last piece
  */
 function newSlowLine(
   interval: number,
@@ -59,7 +59,7 @@ function newSlowLine(
   context: FaultContext,
 ): ActiveFault {
   const line = newWaitingLine();
-  /** Bytes of the first piece that have left. */
+  /** Bytes of the first piece already sent. */
   let sent = 0;
   let lastAt = 0;
   /** Sends up to `room` bytes of the first piece. @returns how many */
@@ -113,10 +113,10 @@ const bandwidth = defineFault({
   parameters: { bandwidth: { kind: sizeUpTo(maxBandwidth), default: 1024 } },
   make(values, context) {
     const perMillisecond = values.bandwidth / 1000;
-    /** The fraction of a byte that is left over. */
+    /** The unused fraction of a byte. */
     let rest = 0;
     const nextSize = (elapsed: number) => {
-      // After a pause of the process, the rate is still that of the line.
+      // A pause of the process must not end in a burst.
       const paid = rest + Math.min(elapsed, maxCatchUp) * perMillisecond;
       rest = paid % 1;
       return Math.floor(paid);
@@ -129,7 +129,7 @@ const maxCatchUp = 10 * bandwidthInterval;
 
 const drip = defineFault({
   name: 'drip',
-  sentence: 'sends output byte by byte, each after this time',
+  sentence: 'sends output byte by byte, waiting this time before each',
   stage: 'rate',
   takes: 'everything',
   needsFrames: false,

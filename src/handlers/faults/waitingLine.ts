@@ -1,9 +1,9 @@
-/** Pieces that a fault holds back, in order. */
+/** Queues of the pieces that a fault holds back. */
 
 import { exactClock } from '../../process/clock.ts';
 import type { ActiveFault, FaultContext, Piece } from './fault.ts';
 
-/** Memory of a piece beside its bytes, roughly: small ones count, too. */
+/** The approximate memory of a piece besides its bytes, so that small pieces count, too. */
 const pieceCost = 100;
 
 export interface WaitingLine {
@@ -11,9 +11,9 @@ export interface WaitingLine {
   /** Removes the first piece. */
   take(): Piece | undefined;
   isEmpty(): boolean;
-  /** @param dueAt when the piece may leave, as in `exactClock()`; not before the piece in front of it */
+  /** @param dueAt the time, as in `exactClock()`, when the piece may leave; it never leaves before an earlier piece */
   add(piece: Piece, dueAt?: number): void;
-  /** When the first piece may leave; undefined without one. */
+  /** The time when the first piece may leave; undefined if there is no piece. */
   dueAt(): number | undefined;
   held(): number;
   clear(): void;
@@ -21,7 +21,7 @@ export interface WaitingLine {
 
 export function newWaitingLine(): WaitingLine {
   let pieces: { readonly piece: Piece; readonly dueAt: number }[] = [];
-  /** The pieces before this index have left. */
+  /** The index of the first piece; earlier ones have left. */
   let start = 0;
   let size = 0;
   const line: WaitingLine = {
@@ -54,12 +54,12 @@ export function newWaitingLine(): WaitingLine {
   return line;
 }
 
-/** Passes on all pieces. */
+/** Emits all pieces. */
 export function releaseAll(line: WaitingLine, context: FaultContext): void {
   for (let piece = line.take(); piece !== undefined; piece = line.take()) context.emit(piece);
 }
 
-/** A line that each piece leaves when it is due. */
+/** A line that emits each piece when it is due. */
 export interface TimedLine extends WaitingLine {
   /** @param delay milliseconds from now */
   addLate(piece: Piece, delay: number): void;
@@ -86,7 +86,7 @@ export function newTimedLine(context: FaultContext): TimedLine {
   };
 }
 
-/** A fault that delays the pieces that it takes, in milliseconds. All others keep their place behind them. */
+/** A fault that delays the pieces it takes. Later pieces wait behind them. @param delayOfNext milliseconds */
 export function delays(
   context: FaultContext,
   delayOfNext: () => number,

@@ -12,7 +12,7 @@ const closeOf = (code: number, reason: string | Uint8Array = '') =>
 const echoed = sent(opcode.text, 'one');
 const after1000 = closeOf(1000);
 
-/** What follows the echo of the first message, by which the server closes. */
+/** The output after the echo of the first message, for faults that close the connection. */
 const closes: Readonly<Record<string, Buffer>> = {
   close: closeOf(1000),
   'close=1011': closeOf(1011),
@@ -22,10 +22,10 @@ const closes: Readonly<Record<string, Buffer>> = {
   'close=65535': closeOf(65_535),
   'close-one-byte': sent(opcode.close, Buffer.of(3)),
   'close-bad-reason': closeOf(1000, Buffer.from('bad\xff', 'latin1')),
-  // One fault sees the frame of the other, in any order of the words.
+  // data-after-close sees the frame of close, in any order of the words.
   'data-after-close&close=1001': Buffer.concat([closeOf(1001), sent(opcode.text, 'data-after-close')]),
 };
-/** What answers the client's close frame, and how the server ends. */
+/** The answer to the client's close frame, for faults that change it. */
 const answers: Readonly<Record<string, Buffer>> = {
   'late-close-answer=20ms': after1000,
   'data-after-close': Buffer.concat([after1000, sent(opcode.text, 'data-after-close')]),
@@ -39,7 +39,7 @@ before(async () => {
 });
 after(() => server.kill());
 
-/** The bytes after the echo of the first message. */
+/** Connects with a fault, and acts after the echo of the first message. `rest` returns the bytes after that echo. */
 async function withFault(
   query: string,
   act: (client: FaultClient, rest: () => Buffer) => Promise<void>,
@@ -54,7 +54,7 @@ async function withFault(
 
 describe('a fault of closing', () => {
   for (const [query, frames] of Object.entries(closes)) {
-    test(`${query} closes after the first message, sends nothing more, and ends TCP after the answer`, () =>
+    test(`${query} closes after the first message, then sends nothing, and ends TCP after the answer`, () =>
       withFault(query, async (client, rest) => {
         client.say('two');
         await client.untilSize(echoed.length + frames.length);
@@ -84,7 +84,7 @@ describe('a fault of closing', () => {
       assert.match(String(aftermath), /within 100ms \(--close-timeout\)/);
     }));
 
-  test('fin ends TCP without a close frame, and messages are read no more', () =>
+  test('fin ends TCP without a close frame, and the server reads no further messages', () =>
     withFault('fin', async (client, rest) => {
       assert.equal(await client.ended, 'FIN');
       client.say('not read');
@@ -94,7 +94,7 @@ describe('a fault of closing', () => {
       assert.equal(rest().length, 0);
     }));
 
-  test('half-close ends one direction, and reads the other', () =>
+  test('half-close ends one direction, and the server keeps reading the other', () =>
     withFault('half-close', async (client, rest) => {
       assert.equal(await client.ended, 'FIN');
       client.say('still read');
@@ -105,7 +105,7 @@ describe('a fault of closing', () => {
       assert.equal(rest().length, 0);
     }));
 
-  test('has a test for each', () => {
+  test('always has a test here', () => {
     const tested = [...Object.keys(closes), ...Object.keys(answers)].map(query => query.split(/[=&]/)[0]!);
     assert.deepEqual(
       closingFaults.map(({ name }) => name).sort(),

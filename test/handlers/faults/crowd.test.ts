@@ -1,4 +1,4 @@
-/** Clients ask for the most expensive faults and read nothing: the server still serves others, within its memory. */
+/** Clients that ask for the most expensive faults and read nothing. The server must keep its memory limit and serve others. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { roundTrip } from '../../support/echoProbe.ts';
@@ -23,7 +23,7 @@ const greedy = [
 ];
 const clientsEach = 5;
 
-test('greedy faults on many connections keep within --max-memory, and others are served', async t => {
+test('with greedy faults on many connections, the server keeps to --max-memory and serves other clients', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const options = ['--faults', '--max-memory', '32MB', '--max-per-address', '0', '--log-level', 'warn'];
   const server = await startServerFor(t, ...options);
@@ -44,7 +44,7 @@ test('greedy faults on many connections keep within --max-memory, and others are
     grown = Math.max(grown, grownSince(baseline));
   }
   t.diagnostic(`${clients.length} clients: ${(grown / MiB).toFixed(0)} MiB`);
-  // Node's heap and freed memory come on top of what --max-memory counts.
+  // --max-memory counts neither Node's heap nor freed memory.
   assert.ok(grown < 150 * MiB, `${grown}`);
   for (const client of clients) client.destroy();
   await roundTrip(baseline.probe);

@@ -1,21 +1,21 @@
-/** A client that looks at bytes: it reads no frame, checks nothing, and shares no code with the server. */
+/** A client for raw bytes: it decodes no frames, checks nothing, and shares no code with the server. */
 import type { Socket } from 'node:net';
 import { connectTcp, handshakeRequest } from '../../support/rawClient.ts';
 import { frame, opcode } from '../../support/rawFrame.ts';
 
 export interface FaultClient {
   readonly socket: Socket;
-  /** What the server sent before the first empty line, that line included; all bytes if there was none. */
+  /** The server's output up to the first empty line, inclusive; all of it if there is no empty line. */
   head(): string;
   /** The server's output after the head. */
   body(): Buffer;
   /** Sends a text message. */
   say(text: string): void;
-  /** Waits until the body fits, or the server ends its direction. @returns the body */
+  /** Waits until `fits` accepts the body, or the server ends its direction. @returns the body */
   until(fits: (body: Buffer) => boolean): Promise<Buffer>;
-  /** Waits until the body has so many bytes, or the server ends its direction. @returns the body */
+  /** Waits until the body has at least `size` bytes, or the server ends its direction. @returns the body */
   untilSize(size: number): Promise<Buffer>;
-  /** `FIN`, or the code of an error such as `ECONNRESET`. */
+  /** Resolves at the end of the server's output: `FIN`, or the code of an error such as `ECONNRESET`. */
   readonly ended: Promise<string>;
   destroy(): void;
 }
@@ -23,11 +23,11 @@ export interface FaultClient {
 export interface FaultClientOptions {
   /** Default: none. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Called with each piece as it arrives. */
+  /** Gets each piece as it arrives. */
   readonly onPiece?: (piece: Buffer) => void;
 }
 
-/** Connects and sends the handshake; the answer may be anything, so nothing waits for it. */
+/** Connects and sends the handshake, without waiting for an answer. */
 export async function connectForFaults(
   port: number,
   path: string,

@@ -1,4 +1,4 @@
-/** Faults by URL, option and command, and how the trace, the log and `why` show them. */
+/** Faults by URL, option and command, and their traces in the log, in `--trace` and in `why`. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ import { temporaryFolder } from '../../support/temporaryFolder.ts';
 
 const text = (words: string) => frame(opcode.text, words);
 
-/** Opens a WebSocket that the test closes. */
+/** Opens a WebSocket; it closes at the end of the test. */
 async function open(t: TestContext, port: number, path: string): Promise<RawClient> {
   const client = await connectRaw(port, { path });
   t.after(() => client.destroy());
@@ -53,7 +53,7 @@ test('a fault by URL acts after the first message, or after the number in the UR
     port,
     'POST /poll/faulty?reset HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
   );
-  assert.match(polled.toString(), /^HTTP\/1\.1 400 .*faults by URL need a WebSocket\n$/s);
+  assert.match(polled.toString(), /^HTTP\/1\.1 400 .*faults in a URL work on WebSockets only\n$/s);
 });
 
 test('without --faults, the handler faulty is not served', async t => {
@@ -61,10 +61,10 @@ test('without --faults, the handler faulty is not served', async t => {
   const answer = await exchange(port, handshakeRequest({ path: '/faulty?reset' }));
   assert.match(answer.toString(), /^HTTP\/1\.1 404 .*start it with --faults/s);
   const page = await fetch(`http://127.0.0.1:${port}/faulty`);
-  assert.equal(page.status, 404, 'it is no endpoint that a browser could use');
+  assert.equal(page.status, 404, 'a browser gets 404, too');
 });
 
-test('--fault has faults for the connections of one handler, and a reload changes them', async t => {
+test('--fault adds faults to the connections of one handler, and a reload changes them', async t => {
   const file = join(temporaryFolder(), 'pollywog.json');
   const configure = (...fault: string[]) => writeFileSync(file, JSON.stringify({ fault }));
   configure('echo: after=2 close=4000 reason="by, by"');
@@ -89,7 +89,7 @@ test('--fault has faults for the connections of one handler, and a reload change
   assert.match(String(reason), /--fault broadcast: closed: unknown fault "closed"; did you mean close\?/);
 });
 
-test('an invalid --fault stops the server at its start', () => {
+test('the server does not start with an invalid --fault', () => {
   const refusal = (fault: string) => {
     const { status, stderr } = runToEnd('-p', '0', '--control', 'none', '--fault', fault);
     assert.equal(status, 2, stderr);
@@ -105,7 +105,7 @@ test('an invalid --fault stops the server at its start', () => {
   );
 });
 
-test('the command fault breaks open connections of any handler, and off repairs them', async t => {
+test('the command fault adds faults to open connections of any handler, and off removes them', async t => {
   const { port, fault, why } = await openServer(t, { pingInterval: 0 });
   const echo = await open(t, port, '/echo');
   const other = await open(t, port, '/broadcast');
@@ -137,15 +137,15 @@ test('the command fault breaks open connections of any handler, and off repairs 
   assert.match(record.faults.join(), /^drop times=1 seed=\d+: has not acted,reset seed=\d+: acted once$/);
 });
 
-test('the command fault refuses what a connection cannot have', async t => {
+test('the command fault refuses faults that a connection cannot have', async t => {
   const { port, fault } = await openServer(t, {});
   await open(t, port, '/echo');
   const terminal = await connectTerminal(port, 'newt');
   t.after(() => terminal.socket.destroy());
   for (const [words, message] of [
-    [[1, 'silence'], 'silence is a fault of the handshake, which is over on connection 1'],
-    [[2, 'masked'], 'masked needs a WebSocket, which connection 2 is not'],
-    [[1], 'no fault is given; off turns faults off'],
+    [[1, 'silence'], 'silence is a fault of the handshake, but connection 1 is already open'],
+    [[2, 'masked'], 'masked works on WebSockets only; connection 2 is none'],
+    [[1], 'no faults given; name a fault, or write off to turn faults off'],
     [[9, 'stall'], 'there is no connection 9; pollywog list shows who is connected'],
     [['off', 'stall'], 'fault off takes no faults; name a connection before them'],
     [['all', 'stal'], 'unknown fault "stal"; did you mean stall?'],
@@ -158,14 +158,14 @@ test('the command fault refuses what a connection cannot have', async t => {
     http.write('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
     const [answer] = await once(http, 'data');
     assert.match(answer.toString(), /^HTTP\/1\.1 200 /);
-    // It may carry the command itself, so it is left out.
+    // `all` leaves out HTTP connections, because one of them may carry the command itself.
     assert.deepEqual(await fault('all', 'stall'), { connections: 2 });
   }
   assert.deepEqual(await fault('@newt', 'half-close'), { connections: 1, faults: ['half-close'] });
   await terminal.rest();
 });
 
-test('the trace shows each fault that acts, with the connection', async t => {
+test('the trace shows each fault that acts, with the id of its connection', async t => {
   const lines: string[] = [];
   t.after(watchLog(line => lines.push(line) > 0));
   const server = await listen({ faults: true, trace: true });

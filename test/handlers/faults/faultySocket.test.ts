@@ -1,4 +1,4 @@
-/** The faulty socket without a network: what waits, what it costs, and in which order it leaves. */
+/** The faulty socket without a network: the pieces it holds, their memory, and their order. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { flush, onWriteComplete } from '../../../src/core/flush.ts';
@@ -13,7 +13,7 @@ import { type FakeSocket, newFakeServer, openFakeConnection, sendText } from '..
 
 interface Faulty {
   readonly connection: Connection;
-  /** The socket beneath. */
+  /** The connection's own socket. */
   readonly inner: FakeSocket;
   readonly faulty: FaultySocket;
   send(...texts: string[]): void;
@@ -56,7 +56,7 @@ describe('a faulty socket', () => {
       assert.ok(connection.held >= count * long.length);
     }
     assert.equal(inner.writes.length, 0);
-    // Now the server's own queue grows, until the client is a slow consumer.
+    // Now the server's own queue grows.
     send('y'.repeat(backpressureThreshold + 1));
     assert.ok(connection.queue.size > backpressureThreshold);
     assert.ok(connection.isThrottled);
@@ -81,7 +81,7 @@ describe('a faulty socket', () => {
     assert.deepEqual(texts(inner.written()), ['kept']);
   });
 
-  test('writes nothing to a busy socket, and the rest when that is ready', () => {
+  test('writes nothing to a busy socket, and the waiting pieces when the socket is ready', () => {
     const { connection, inner, faulty, send, set } = open('double');
     inner.isStuck = true;
     send('a');
@@ -97,7 +97,7 @@ describe('a faulty socket', () => {
     assert.equal(connection.queue.size, 0);
   });
 
-  test('takes over from a socket that is busy', () => {
+  test('can replace a busy socket', () => {
     const server = newFakeServer();
     const { connection, socket } = openFakeConnection(server, undefined);
     socket.isStuck = true;
@@ -123,7 +123,7 @@ describe('a faulty socket', () => {
     }
   });
 
-  test('drops its connection, and no other, if a fault throws', () => {
+  test('drops only its own connection if a fault throws', () => {
     const { connection, faulty, send } = open('double');
     const take = () => {
       throw new Error('a bug');
@@ -148,13 +148,13 @@ describe('a faulty socket', () => {
     );
   });
 
-  test('applies faults in the order of their stages, however they were written', () => {
+  test('applies faults in the order of their stages, not of the words', () => {
     const { inner, send } = open('data-after-close', 'close', 'after=1');
     send('a');
     assert.deepEqual(texts(inner.written()), ['a', '\x03\xe8', 'data-after-close']);
   });
 
-  test('draws by its seed alone', () => {
+  test('makes the same decisions with the same seed', () => {
     const run = (seed: number) => {
       const { inner, send } = open('drop', 'chance=0.5', `seed=${seed}`);
       for (let at = 0; at < 64; at++) send(String(at));
@@ -172,7 +172,7 @@ describe('a faulty socket', () => {
     assert.deepEqual(texts(inner.written()), ['a', 'b', 'f']);
   });
 
-  test('remembers the last faults for why, and no more', () => {
+  test('remembers only the last faults for why', () => {
     const { faulty, send, set } = open('drop', 'seed=1');
     send('a');
     for (let at = 0; at < 2 * maxFaults; at++) set('double', `seed=${at}`);
@@ -198,7 +198,7 @@ describe('a faulty socket', () => {
     assert.equal(faulty.held(), 0);
   });
 
-  test('ends its timers with the connection', t => {
+  test('clears its timers when the connection ends', t => {
     t.mock.timers.enable({ apis: ['setTimeout'] });
     const { inner, faulty, send } = open('delay=1h');
     send('a');

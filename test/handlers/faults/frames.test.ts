@@ -1,4 +1,4 @@
-/** Frame faults, byte for byte, as a client sees them that knows only RFC 6455 §5.2. */
+/** Frame faults, byte for byte. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { inflateRawSync } from 'node:zlib';
@@ -7,7 +7,7 @@ import { closeFrame, type FrameOptions, frame, opcode } from '../../support/rawF
 import { type ServerProcess, startServer } from '../../support/serverProcess.ts';
 import { connectForFaults, type FaultClient } from './faultClient.ts';
 
-/** A frame as a server should send it, or with the options as it should not. */
+/** A frame of a server; `options` can make it invalid. */
 const sent = (code: number, payload: string | Uint8Array, options: FrameOptions = {}) =>
   frame(code, payload, { key: null, ...options });
 const text = (payload: string | Uint8Array, options: FrameOptions = {}) =>
@@ -18,7 +18,7 @@ const euro = Buffer.from('€');
 const withOddByte = (start: string) => Buffer.concat([Buffer.from(start), Buffer.from([0xff])]);
 const compression = { 'Sec-WebSocket-Extensions': 'permessage-deflate' };
 
-/** The bytes after the echo of the first message. The other faults have their own tests. */
+/** The bytes after the echo of the first message. The faults in `apart` have their own tests. */
 const onTheWire: Readonly<Record<string, Buffer>> = {
   rsv1: text('rsv1', { rsv: 4 }),
   rsv2: text('rsv2', { rsv: 2 }),
@@ -68,7 +68,7 @@ async function connectTo(path: string, headers: Readonly<Record<string, string>>
 }
 
 describe('a frame fault', () => {
-  test('has its bytes in this test, whichever it is', () => {
+  test('always has a test here', () => {
     const tested = new Set([...Object.keys(onTheWire).map(words => words.split('=', 1)[0]!), ...apart]);
     assert.deepEqual(frameFaults.map(({ name }) => name).sort(), [...tested].sort());
   });
@@ -98,14 +98,14 @@ describe('a frame fault', () => {
     client.destroy();
   });
 
-  test('bomb inflates to its size, whose thousandth is on the wire', async () => {
+  test('bomb inflates to its size from a thousandth of it on the wire', async () => {
     for (const [size, bytes] of [
       ['1B', 1],
       ['3MB', 3 * 1024 ** 2],
       ['2500KB', 2500 * 1024],
     ] as const) {
       const client = await connectTo(`/faulty?after=0&bomb=${size}`, compression);
-      // After the bomb come the echo and another bomb.
+      // The echo and another bomb follow the bomb.
       const body = await client.until(({ length }) => length > 4 && length >= bytes / 1025);
       assert.equal(body[0], 0xc2);
       const start = body[1]! < 126 ? 2 : 4;
@@ -121,7 +121,7 @@ describe('a frame fault', () => {
     }
   });
 
-  test('half-header and half-frame send nothing after them, and TCP ends as usual', async () => {
+  test('after half-header and half-frame the server sends nothing, and ends TCP as usual', async () => {
     for (const name of ['half-header', 'half-frame']) {
       const client = await connectTo(`/faulty?${name}`);
       const due = Buffer.concat([echo, onTheWire[name]!]);

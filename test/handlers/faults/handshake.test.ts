@@ -6,7 +6,7 @@ import { frame, opcode } from '../../support/rawFrame.ts';
 import { type ServerProcess, startServer } from '../../support/serverProcess.ts';
 import { connectForFaults, type FaultClient } from './faultClient.ts';
 
-/** What RFC 6455 §1.3 gives for the key that the client sends. */
+/** The accept value of RFC 6455 §1.3, for the key that the client sends. */
 const accept = 'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n';
 const statusAndUpgrade = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
 const usual = `${statusAndUpgrade}${accept}\r\n`;
@@ -14,7 +14,7 @@ const withField = (field: string) => `${statusAndUpgrade}${accept}${field}\r\n\r
 const refusal = (status: string, fields: string) =>
   `HTTP/1.1 ${status}\r\n${fields}Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n`;
 
-/** The response of each fault. The other faults have their own tests. */
+/** The response of each fault. The faults in `apart` have their own tests. */
 const responses: Readonly<Record<string, string>> = {
   'no-accept': `${statusAndUpgrade}\r\n`,
   'double-accept': withField(accept.trimEnd()),
@@ -51,7 +51,7 @@ async function withFault(query: string, act: (client: FaultClient) => Promise<vo
 
 const echoed = frame(opcode.text, 'one', { key: null });
 
-/** Waits for the echo of a message: the response is complete. */
+/** Waits for the echo of a message; by then the response is complete. */
 async function untilEchoed({ say, until }: FaultClient): Promise<Buffer> {
   say('one');
   return until(body => body.includes(echoed));
@@ -59,14 +59,14 @@ async function untilEchoed({ say, until }: FaultClient): Promise<Buffer> {
 
 describe('a fault of the handshake', () => {
   for (const [query, response] of Object.entries(responses)) {
-    test(`${query} changes the response, and nothing else`, () =>
+    test(`${query} changes only the response`, () =>
       withFault(query, async client => {
         assert.deepEqual(await untilEchoed(client), echoed);
         assert.equal(client.head(), response);
       }));
   }
 
-  test('wrong-accept proves that another key was read, and a seed repeats it', async () => {
+  test('wrong-accept sends the accept value of another key, and a seed repeats it', async () => {
     const values = new Set<string>();
     for (const seed of [1, 1, 2])
       await withFault(`wrong-accept&seed=${seed}`, async client => {
@@ -131,7 +131,7 @@ describe('a fault of the handshake', () => {
       }));
   }
 
-  test('has a test for each', () => {
+  test('always has a test here', () => {
     const tested = [...Object.keys(responses).map(query => query.split('=')[0]), ...apart];
     assert.deepEqual(handshakeFaults.map(({ name }) => name).sort(), [...new Set(tested)].sort());
   });

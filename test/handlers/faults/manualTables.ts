@@ -1,4 +1,4 @@
-/** The tables of the manual page `faults`. Run as a program, this prints them, with what the two clients do now. */
+/** The tables of the manual page `faults`. Run as a program, this file prints them, with the clients' current reactions. */
 import { pathToFileURL } from 'node:url';
 import { closingFaults } from '../../../src/handlers/faults/closing.ts';
 import type { FaultKind } from '../../../src/handlers/faults/fault.ts';
@@ -18,7 +18,7 @@ const groups: readonly (readonly [title: string, faults: readonly FaultKind[]])[
   ['Pings', pingFaults],
 ];
 
-/** The faults, a section for each group. */
+/** The tables of faults, one section per group. */
 export function faultSections(): string {
   const sections = groups.map(([title, kinds]) => {
     const head = ['| fault | what it does | default |', '|---|---|---|'];
@@ -44,7 +44,7 @@ export function reactionLine({ fault, ws, websockets }: ReactionRow): string {
   return `| \`${fault}\` | ${cell(ws)} | ${cell(websockets)} |`;
 }
 
-/** What an application sees has characters that Markdown would read. */
+/** Replaces characters that Markdown would interpret. */
 function cell(text: string): string {
   return text.replaceAll('|', '\\|').replaceAll('*', '·').replaceAll('`', "'");
 }

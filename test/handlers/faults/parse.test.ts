@@ -1,11 +1,11 @@
-/** How faults are written, and which words are refused. */
+/** The syntax of faults, and the errors of invalid words. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parseFaults, queryWords } from '../../../src/handlers/faults/parse.ts';
 import { faults } from '../../../src/handlers/faults/table.ts';
 import { maxFaults } from '../../../src/protocol/faultLimits.ts';
 
-/** Each fault with its parameters and with the words that apply to it. */
+/** Each fault with its parameters and its common words. */
 function parsed(line: string) {
   return parseFaults(line.split(' '), 1).settings.map(({ kind, values, after, chance, times }) => ({
     name: kind.name,
@@ -16,7 +16,7 @@ function parsed(line: string) {
   }));
 }
 
-/** The names that issue 13 promises. */
+/** All documented names. */
 const promised = `
   wrong-accept no-accept double-accept no-upgrade status unasked-subprotocol unasked-extension drip-handshake early-frame
   huge-header garbage silence drop-before drop-during drop-after
@@ -27,7 +27,7 @@ const promised = `
   delay bandwidth drip stall drop double swap cut no-pong late-pong wrong-pong unasked-pong ping-flood`;
 
 describe('faults', () => {
-  test('are in one table, in which no name has a second meaning', () => {
+  test('are in one table, and no name has two meanings', () => {
     assert.deepEqual([...faults.keys()].sort(), promised.trim().split(/\s+/).sort());
     const common = ['after', 'chance', 'times', 'seed', 'fault', 'off'];
     for (const { name, parameters, sentence } of faults.values()) {
@@ -38,7 +38,7 @@ describe('faults', () => {
     }
   });
 
-  test('have the defaults of the table, or the values of their words', () => {
+  test('take their values from their words, or the defaults from the table', () => {
     assert.deepEqual(parsed('close'), [{ name: 'close', close: 1000, reason: '' }]);
     assert.deepEqual(parsed('close='), parsed('close'));
     assert.deepEqual(parsed('fault=close'), parsed('close'));
@@ -46,7 +46,7 @@ describe('faults', () => {
     assert.deepEqual(parsed('delay=200ms±50ms'), [{ name: 'delay', delay: { around: 200, by: 50 } }]);
   });
 
-  test('share a word that is given once; a word given again is for those after it', () => {
+  test('share the first value of a common word; a second value applies only to later faults', () => {
     assert.deepEqual(parsed('drop after=3 double times=2'), [
       { name: 'drop', after: 3, times: 2 },
       { name: 'double', after: 3, times: 2 },
@@ -59,7 +59,7 @@ describe('faults', () => {
     assert.equal(parseFaults(['drop', 'seed=7'], 1).seed, 7);
   });
 
-  test('give a further parameter to the last fault that has it', () => {
+  test('assign a further parameter to the last fault that has it', () => {
     assert.deepEqual(parsed('close=1001 reason=a drop'), [
       { name: 'close', close: 1001, reason: 'a' },
       { name: 'drop' },
@@ -78,14 +78,17 @@ describe('faults', () => {
     ['reset=1', 'the fault reset takes no value; remove it'],
     ['reason=x', 'reason is a parameter of the fault close; write it after close'],
     ['close reason=a reason=b', 'reason is given twice for the fault close; keep one'],
-    ['close=65536', 'close must be a number from 0 to 65535, valid or not, not "65536"'],
+    ['close=65536', 'close must be a number from 0 to 65535, even a forbidden code, not "65536"'],
     ['drop after=-1', 'after must be a whole number from 0 to 1000000000, not "-1"'],
     ['drop after', 'after needs a value: a whole number from 0 to 1000000000'],
     ['drop chance=2', 'chance must be a probability from 0 to 1, such as 0.01, not "2"'],
     ['drop times=0', 'times must be a whole number from 1 to 1000000000, not "0"'],
     ['drop seed=4294967296', 'seed must be a whole number from 0 to 4294967295, not "4294967296"'],
-    ['double after=3 double', 'a connection has the fault double once; remove the other'],
-    ['huge-header huge-header=2MB', 'a connection has the fault huge-header once; remove the other'],
+    ['double after=3 double', 'a connection can have the fault double only once; remove the other'],
+    [
+      'huge-header huge-header=2MB',
+      'a connection can have the fault huge-header only once; remove the other',
+    ],
     ['drop '.repeat(maxFaults + 1).trim(), 'a connection has at most 16 faults; give fewer'],
   ] as const) {
     test(`refuse ${line.slice(0, 40)}`, () => {

@@ -17,7 +17,7 @@ before(async () => {
 });
 after(() => server.kill());
 
-/** Says each of the texts and, for `ping`, pings; then closes. @returns what the server sent, and the client, not yet destroyed */
+/** Sends each text, or a ping for the text `ping`, then closes. @returns the server's output, and how TCP ended */
 async function converse(
   query: string,
   ...texts: string[]
@@ -58,7 +58,7 @@ describe('a ping fault', () => {
     assert.deepEqual(body, Buffer.concat([text('one'), pong('wrong-pong'), text('two'), closed]));
   });
 
-  test('late-pong answers after messages that follow the ping, and never after a close frame', async () => {
+  test('late-pong answers after later messages, but never after a close frame', async () => {
     const client = await connectForFaults(server.port, '/faulty?after=0&late-pong=50ms');
     client.socket.write(Buffer.concat([frame(opcode.ping, 'first'), frame(opcode.ping, 'second')]));
     client.say('one');
@@ -112,7 +112,7 @@ describe('an order fault', () => {
     assert.deepEqual(body, Buffer.concat([...all, closed]));
   });
 
-  test('swap exchanges two messages each, and the last one comes before the close frame', async () => {
+  test('swap exchanges each two messages, and sends the last one before the close frame', async () => {
     const { body } = await converse('swap', 'one', 'two', 'three', 'four');
     const all = ['one', 'three', 'two', 'four'].map(text);
     assert.deepEqual(body, Buffer.concat([...all, closed]));
@@ -133,7 +133,7 @@ describe('an order fault', () => {
     ['cut', 'FIN'],
     ['cut=reset', 'ECONNRESET'],
   ] as const) {
-    test(`${query} sends half of a message, and then ends TCP with ${how}`, async () => {
+    test(`${query} sends half of a message, then ends TCP with ${how}`, async () => {
       const client = await connectForFaults(server.port, `/faulty?${query}`);
       client.say('one');
       const first = text('one');
@@ -147,7 +147,7 @@ describe('an order fault', () => {
     });
   }
 
-  test('drop with chance=0.5 loses about half of the messages, and leaves the others whole and in order', async () => {
+  test('drop with chance=0.5 loses about half of the messages, and delivers the others whole and in order', async () => {
     const texts = Array.from({ length: 400 }, (_, at) => `message ${at}`);
     const { body } = await converse('drop&chance=0.5&after=0&seed=5', ...texts);
     const reader = new FrameReader();

@@ -1,4 +1,4 @@
-/** The manual's tables are those of the code, and say what the two clients do. */
+/** The manual's tables match the code and the reactions of the two clients. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { faults } from '../../../src/handlers/faults/table.ts';
@@ -7,12 +7,13 @@ import { faultSections, reactionHead, reactionLine } from './manualTables.ts';
 import { observeReactions, type ReactionRow } from './reactions.ts';
 
 const page = manualPage('faults');
-const remedy = 'src/manual/faults.md: put in what node build/test/handlers/faults/manualTables.js prints';
+const remedy =
+  'replace the tables of src/manual/faults.md by the output of node build/test/handlers/faults/manualTables.js';
 
-/** Milliseconds for a session that differed at first: perhaps the machine was busy. */
+/** Milliseconds for a second try: the machine may have been too busy for the first. */
 const secondPatience = 40_000;
 
-test('the manual has every fault, as it is in the table', () => {
+test('the manual describes every fault as the table does', () => {
   const sections = faultSections();
   assert.ok(page.includes(`\n${sections}\n`), remedy);
   const rows = [...sections.matchAll(/^\| `([a-z0-9-]+)/gm)].map(([, name]) => name);
@@ -24,8 +25,9 @@ test('ws and websockets react to each fault as the manual says', { timeout: 240_
   const { versions, rows } = await observeReactions();
   assert.equal(rows.length, faults.size);
   const isSame = table[0] === reactionHead(versions);
-  if (!isSame) t.diagnostic(`the manual has ${table[0]}; installed are ${versions.join(' and ')}`);
-  // Other versions may use other words: what the manual's versions refuse, they refuse, too.
+  if (!isSame)
+    t.diagnostic(`the manual has ${table[0]}; the installed versions are ${versions.join(' and ')}`);
+  // Other versions may use other words, but must refuse the same faults.
   const refuses = /\| (fails|refuses)[^|]* \| (fails|refuses)[^|]* \|$/;
   const isTrue = (row: ReactionRow) => {
     const line = reactionLine(row);

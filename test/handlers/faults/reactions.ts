@@ -1,4 +1,4 @@
-/** How npm's ws and Python's websockets react to each fault. */
+/** Observes the reactions of npm's ws and Python's websockets to each fault. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -11,10 +11,10 @@ const script = fileURLToPath(
   new URL('../../../../test/handlers/faults/websockets_reactions.py', import.meta.url),
 );
 
-/** Silence in milliseconds after which a session counts as over. A busy machine may need more to answer. */
+/** Milliseconds of silence after which a session counts as over; a busy machine may need more. */
 const usualPatience = 3000;
 
-/** Faults with a value that shows them sooner. */
+/** Values that make the reaction visible sooner. */
 const values: Readonly<Record<string, string>> = {
   bomb: '=200MB',
   'endless-fragments': '=64KB',
@@ -35,7 +35,7 @@ export interface Reactions {
   readonly rows: readonly ReactionRow[];
 }
 
-/** Lets both clients meet each of these faults; all sessions at once. */
+/** Runs both clients against each of these faults, all sessions at once. */
 export async function observeReactions(
   names: readonly string[] = [...faults.keys()],
   patience = usualPatience,
@@ -86,7 +86,7 @@ async function pythonReactions(
 
 const unnoticed = 'notices nothing';
 
-/** What differs from a session without a fault, in a few words. */
+/** The differences from a session without a fault, in a few words. */
 function summaryOf(reaction: Reaction): string {
   const { refusal, messages, end } = reaction;
   if (refusal !== undefined) return `refuses: ${refusal}`;

@@ -16,7 +16,7 @@ before(async () => {
 });
 after(() => server.kill());
 
-/** The same session each time. @returns the server's output after the head of its response */
+/** Runs the same session each time. @returns the server's output after the head of its response */
 async function bytesOf(path: string): Promise<string> {
   const client = await connectForFaults(server.port, path);
   for (let at = 0; at < 60; at++) client.say(`message ${at}`);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runInShare } from '../../../src/handlers/faults/shareOfLoop.ts';
 
-test('the work of faults runs in order, and other work of the loop runs between its parts', async () => {
+test('the work of faults runs in order, and lets other work of the event loop run in between', async () => {
   const order: string[] = [];
   const pieces = 80;
   const busy = (at: number) => {
@@ -33,7 +33,7 @@ test('the work of faults runs in order, and other work of the loop runs between 
 });
 
 test('the work of a fault does not wait for another event', { timeout: 60_000 }, async () => {
-  // The next event of this process is far away, except for some of the test runner.
+  // No other event is due for days, except those of the test runner.
   const far = setTimeout(() => {}, 2 ** 30);
   for (let step = 0; step < 50; step++) {
     await new Promise<void>(resolve => {

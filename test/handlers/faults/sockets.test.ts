@@ -1,4 +1,4 @@
-/** Faults on every kind of socket: bare handles, streams, TLS, Unix sockets; and between a TLS handshake and its end. */
+/** Faults on every kind of socket: bare handles, streams, TLS and Unix sockets. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -26,7 +26,7 @@ describe('a fault', () => {
     ['over TLS', { tlsCert: identity.cert, tlsKey: identity.key }, {}],
     ['over TLS on a stream', { tlsCert: identity.cert, tlsKey: identity.key, sockets: 'stream' }, {}],
   ] as const) {
-    test(`${name} changes what is sent, and resets the connection`, async t => {
+    test(`${name} changes the output, and resets the connection`, async t => {
       const server = await open(t, { ...options, faults: true });
       const client = await connectRaw(server.port, {
         path: '/faulty?double&delay=1ms',
@@ -46,7 +46,7 @@ describe('a fault', () => {
     });
   }
 
-  test('on a Unix socket closes instead of resetting, which it cannot', async t => {
+  test('on a Unix socket closes the connection instead of resetting it, because Unix sockets have no reset', async t => {
     for (const sockets of ['auto', 'stream'] as const) {
       const path = join(temporaryFolder(), 'socket');
       const server = await open(t, { faults: true, listen: `unix:${path}`, sockets });

@@ -1,4 +1,4 @@
-/** Time faults: what leaves is exact, and nothing leaves too early. How late it is depends on the machine, so no test says. */
+/** Time faults: the output is exact, and none of it leaves too early. How late it leaves depends on the machine. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { timeFaults } from '../../../src/handlers/faults/time.ts';
@@ -20,7 +20,7 @@ test('every time fault has a test here', () => {
 });
 
 describe('a time fault', () => {
-  test('delay sends everything in order, none of it before its time', async () => {
+  test('delay sends everything in order, and nothing too early', async () => {
     const client = await connectForFaults(
       server.port,
       `/faulty?delay=${encodeURIComponent('100ms±50ms')}&seed=3`,
@@ -35,7 +35,7 @@ describe('a time fault', () => {
     assert.equal(await client.ended, 'FIN');
     assert.ok(performance.now() - startedAt >= 49);
     const pong = frame(opcode.pong, 'ping', { key: null });
-    // Control frames are answered before the messages of their turn, delayed or not.
+    // The server answers control frames before the messages of the same turn, so the pong may be anywhere.
     assert.deepEqual(
       client.body().length,
       ['one', 'two', 'three'].map(text).join('').length + pong.length + 4,
@@ -71,7 +71,7 @@ describe('a time fault', () => {
     client.socket.write(closeFrame(1000));
     assert.equal(await client.ended, 'FIN');
     assert.deepEqual(client.body(), Buffer.concat([text('one'), text('a message in drops'), closed]));
-    // A busy client reads some of them together.
+    // A busy client reads several bytes at once.
     assert.ok(sizes.length - before > 3, `${sizes.slice(before)}`);
     client.destroy();
   });
@@ -103,7 +103,7 @@ describe('a time fault', () => {
     client.destroy();
   });
 
-  test('stall without a time holds a bounded number of bytes, and the client is stopped by backpressure', async () => {
+  test('stall without a time holds a bounded number of bytes, then backpressure stops the client', async () => {
     const client = await connectForFaults(server.port, '/faulty?stall');
     client.say('one');
     await client.untilSize(text('one').length);
@@ -111,7 +111,7 @@ describe('a time fault', () => {
     let isStopped = false;
     for (let sent = 0; sent < 64 && !isStopped; sent++) isStopped = !client.socket.write(message);
     assert.ok(isStopped);
-    // The server is well meanwhile.
+    // Meanwhile the server serves other clients.
     const other = await connectForFaults(server.port, '/echo');
     other.say('one');
     assert.deepEqual(await other.untilSize(5), text('one'));

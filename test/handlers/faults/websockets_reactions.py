@@ -1,6 +1,6 @@
-"""How Python's websockets reacts to faults: websockets_reactions.py ORIGIN PATIENCE < PATHS. Prints a JSON object a line.
+"""Runs sessions of Python's websockets against faults: websockets_reactions.py ORIGIN PATIENCE < PATHS.
 
-The session is that of wsReactions.ts.
+Prints one JSON object per line. The sessions are the same as in wsReactions.ts.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ def is_answered(reaction):
 
 
 def ended(closed):
-    """The code that the application sees, and who chose it."""
+    """The close code that the application sees, and whether the library chose it."""
     if closed.rcvd is None:
         return "close 1006" if closed.sent is None else f"fails with {closed.sent.code}"
     return f"close {closed.rcvd.code}" + (f' "{closed.rcvd.reason}"' if closed.rcvd.reason else "")
@@ -52,7 +52,7 @@ async def react(path):
         client = await websockets.connect(
             origin + path, open_timeout=patience, close_timeout=patience / 3, ping_interval=None
         )
-    except Exception as refused:  # The library has many kinds, and some of them are internal errors.
+    except Exception as refused:  # The library raises many kinds of exceptions, even internal ones.
         reaction["refusal"] = str(refused) or type(refused).__name__
         return reaction
     try:

@@ -1,21 +1,21 @@
 /**
- * How npm's ws reacts to faults: what an application sees of a session in which it sends a message and, after the answer, a
- * ping and another message. When both are answered and nothing more arrives, it closes.
+ * Runs a session of npm's ws against a fault and records what the application sees. The application sends a message and, after
+ * the answer, a ping and another message. After both answers it waits for further messages, and closes.
  */
 import { createRequire } from 'node:module';
 import WebSocket from 'ws';
 
 export const wsVersion: string = createRequire(import.meta.url)('ws/package.json').version;
 
-/** What an application saw of a session. */
+/** A session as the application saw it. */
 export interface Reaction {
-  /** Why the library did not accept the handshake. */
+  /** Why the library refused the handshake. */
   refusal?: string;
-  /** The messages that it delivered; long ones as their size. */
+  /** The delivered messages; for a long one, its size. */
   readonly messages: string[];
   /** The answer to the ping arrived. */
   hasPong: boolean;
-  /** How the session ended, unless the application closed it and that went well, or it was still open. */
+  /** How the session ended; undefined if it was still open, or the application closed it without trouble. */
   end?: string;
 }
 
@@ -24,7 +24,7 @@ export function isAnswered({ messages, hasPong }: Reaction): boolean {
   return messages.includes('"one"') && messages.includes('"two"') && hasPong;
 }
 
-/** @param patience milliseconds that the application waits for each event, and for the end of the closing handshake */
+/** @param patience how many milliseconds the application waits for each event and for the end of the closing handshake */
 export function wsReaction(url: string, patience: number): Promise<Reaction> {
   const reaction: Reaction = { messages: [], hasPong: false };
   const client = new WebSocket(url, { handshakeTimeout: patience / 2 });
@@ -34,7 +34,7 @@ export function wsReaction(url: string, patience: number): Promise<Reaction> {
     const finish = () => {
       clearTimeout(timer);
       client.removeAllListeners();
-      // Ending a handshake that was not answered is an error.
+      // `terminate` reports an error if the handshake is still unanswered.
       client.on('error', () => {});
       client.terminate();
       resolve(reaction);
