@@ -20,10 +20,10 @@ import type { ListenOptions, TestServer } from './testing/interface.ts';
 import { openServerLog } from './testing/log.ts';
 import { resetServer } from './testing/reset.ts';
 
-/** Nothing has a default place: only the files that options name are used. */
+/** Without default paths, the server uses only the files that options name. */
 const noPlaces: DefaultPaths = { controlPath: '', pidFile: '', logFile: '', recordings: '', configFiles: [] };
 
-/** Starts a server in this process. @throws Error for an option that is unknown or invalid, and if it cannot listen */
+/** Starts a server in this process. @throws Error if an option is unknown or invalid, or the server cannot listen */
 export async function listen(options: ListenOptions = {}): Promise<TestServer> {
   const { handlers, script, timeouts, ...others } = options;
   if (timeouts !== undefined && timeouts !== 'test')

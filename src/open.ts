@@ -1,6 +1,6 @@
 /**
- * Opens a server: everything that one needs, and nothing of the process around it (serve.ts, index.ts). The order is prepare,
- * listen, run; when the server has ended or a step fails, everything that was opened is released.
+ * Opens a server, without the process around it (serve.ts, index.ts). The order is prepare, listen, run. When the server has
+ * ended or a step fails, all opened resources are released.
  */
 
 import { openEntry } from './access/entry.ts';
@@ -41,10 +41,10 @@ import { newPacketsWire } from './wires/packets.ts';
 import { newPollRoute } from './wires/polling/pollRoute.ts';
 import { newStaticRoute } from './wires/static/staticRoute.ts';
 
-/** What a server has from the process or the test that runs it. */
+/** The parts of a server that depend on the process or test around it. */
 export interface Host {
   readonly places: DefaultPaths;
-  /** Reads the configuration from the same sources as at the start. @throws UsageError */
+  /** Reads the configuration again, from the same sources. @throws UsageError */
   readAgain(): Configuration;
   readonly handlers?: GivenHandlers;
   readonly scripts?: GivenScripts;
@@ -56,12 +56,12 @@ export interface PreparedServer {
   readonly control: Control;
   /** The wires of new connections, by the kind of the listener. */
   readonly firstWires: Readonly<Record<'shared' | 'lines' | 'greet' | 'metrics' | 'control', Wire>>;
-  /** Release what was opened, the last first. */
+  /** They release the opened resources; the last one runs first. */
   readonly releases: (() => void | Promise<void>)[];
 }
 
 /**
- * Loads handlers and modules, opens the stored messages, and makes the wires. Nothing listens yet.
+ * Loads handlers and modules, opens the stored messages, and makes the wires. Opens no listener.
  * @throws Error, a sentence; then everything is released
  */
 export async function prepareServer(server: Server, host: Host): Promise<PreparedServer> {
@@ -122,7 +122,7 @@ async function assemble(
   const http = newHttpWire(server, routes, entry);
   const packets = newPacketsWire(chat);
   const lines = newLinesWire(chat);
-  // Those of modules are asked before HTTP, which takes all that is not text; but they are not asked about its requests.
+  // Modules' wires come before HTTP, which takes all input that is not text; HTTP requests never reach them.
   const wires = [{ wires: [packets] }, modules, { wires: [http, lines] }];
   const secure = await openTls(server);
   const greeter = () => modules.greeter;
@@ -139,7 +139,7 @@ async function assemble(
   };
 }
 
-/** Warns of options that ask for a greeting which no module gives. Before 0.1, `--greet-after` greeted terminals. */
+/** Warns of options that need a greeting if no module has one. Before 0.1, `--greet-after` greeted terminals. */
 function warnOfGreetings({ greetingDelay, listeners }: Configuration, hasGreeter: boolean): void {
   if (hasGreeter) return;
   if (greetingDelay > 0) {
@@ -151,7 +151,7 @@ function warnOfGreetings({ greetingDelay, listeners }: Configuration, hasGreeter
 }
 
 /**
- * Listens on all configured addresses, and opens the other ways in: the control socket and the spool.
+ * Listens on all configured addresses, and opens the control socket and the spool.
  * @returns the listeners for clients
  * @throws Error, a sentence; then everything is released
  */

@@ -38,7 +38,7 @@ function readAccess({ allow, authKey, authIssuer, authAudience, tokenCookie }: C
   };
 }
 
-/** Without a key, no token is accepted, so its other options have no effect. */
+/** Without a key, the server accepts no token, so the other options of tokens have no effect. */
 function warnWithoutKeys({ authKey, authIssuer, authAudience, tokenCookie }: Configuration): void {
   if (authKey.length > 0) return;
   const idle = { 'auth-issuer': authIssuer, 'auth-audience': authAudience, 'token-cookie': tokenCookie };

@@ -14,7 +14,7 @@ import { type Answer, ask, type CheckTarget, type OpenSocket, upgrade } from './
 export interface CheckSettings {
   /** Allows the check to publish a message. */
   readonly token: string | undefined;
-  /** Certificates in PEM. Without any, those of the system are trusted. */
+  /** Trusted CA certificates in PEM; empty: those of the system. */
   readonly authorities: readonly Buffer[];
   /** Milliseconds of silence; 0 skips that step. */
   readonly silence: number;

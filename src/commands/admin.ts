@@ -59,7 +59,7 @@ const fault: Command = {
   parameters: { id: { kind: faultTarget }, faults: { kind: faultWords, optional: true, rest: 'list' } },
   help: 'break a connection on purpose, to test it',
   details:
-    'Replaces the faults of a connection: fault @ada stall, fault 7 close=1011 reason=oops, fault all delay=200ms. They act at once, or with after=N after this many messages. fault @ada off, and fault off for all connections, turn them off. all leaves out HTTP requests, one of which may be this command. See: pollywog help faults.',
+    'Replaces the faults of a connection: fault @ada stall, fault 7 close=1011 reason=oops, fault all delay=200ms. They act at once; with after=N, after N messages. fault @ada off turns off the faults of a connection, and fault off those of all connections. all skips HTTP connections, because one of them may carry this command. See: pollywog help faults.',
   logs: logsChanges,
   run(control, { id, faults }) {
     const wanted = id as Target | 'all' | 'off';
@@ -73,12 +73,12 @@ const fault: Command = {
   },
 };
 
-/** @returns how many connections can have these faults, and have them now */
+/** Skips connections that cannot have these faults. @returns how many have them now */
 function faultAll({ server }: Control, plan: FaultPlan): number {
   let count = 0;
   for (const entry of server.table.entries) {
     if (entry?.kind !== 'connection' || !isListed(entry)) continue;
-    // One of the HTTP connections may carry this command: its answer must arrive.
+    // The HTTP connection that carries this command must stay intact for the answer.
     if (entry.wire.name === 'http' && plan.settings.length > 0) continue;
     try {
       setFaults(entry, plan);

@@ -1,4 +1,4 @@
-/** `pollywog explain`: what bytes mean, field by field. It runs in the calling process and asks no server. */
+/** `pollywog explain`: explains bytes field by field. It runs in the calling process, without a server. */
 import { Buffer } from 'node:buffer';
 import { existsSync, readFileSync } from 'node:fs';
 import { isPacketCapture, readCapture } from '../explain/capture.ts';
@@ -30,11 +30,11 @@ export const explainOptions = {
 
 const usage = 'usage: pollywog explain HEX|FILE|- [--role client|server] [--deflate] [--json]';
 
-/** Larger input would take seconds, and its explanation would be too long to read. */
+/** Larger input would take seconds, and its explanation would be unreadably long. */
 const maxInput = 64 * 1024 * 1024;
 
 /**
- * @param isTerminal whether the text is for a terminal that shows colours
+ * @param isTerminal whether the text is for a terminal with colours
  * @throws UsageError
  */
 export function showExplanation({ given, words }: Arguments<string>, isTerminal: boolean): string {
@@ -50,7 +50,7 @@ export function showExplanation({ given, words }: Arguments<string>, isTerminal:
 /** Separators that people and programs put between bytes: `81 05`, `0x81, 0x05`, `81:05`. */
 const separators = /0x|[\s,:;_-]+/gi;
 
-/** @returns the digits' bytes; undefined if the text is not hexadecimal */
+/** @returns the bytes; undefined if the text is not hexadecimal */
 function readHex(text: string): Buffer | undefined {
   const digits = text.replace(separators, '');
   if (!/^[\da-f]+$/i.test(digits)) return undefined;
@@ -66,7 +66,7 @@ function readInput(words: readonly string[]): Buffer {
     const bytes = readHex(words.join(' '));
     if (bytes !== undefined) return bytes;
     throw new UsageError(
-      `${words.length === 1 ? `there is no file ${word}, and it` : 'this'} is not hexadecimal, such as 8105; ${usage}`,
+      `${words.length === 1 ? `${word} is neither a file nor` : 'these words are not'} hexadecimal digits such as 8105; ${usage}`,
     );
   }
   let bytes: Buffer;
@@ -83,7 +83,7 @@ function readInput(words: readonly string[]): Buffer {
   return readHex(text) ?? bytes;
 }
 
-/** @throws UsageError for a capture that does not have one whole connection, and for a damaged recording */
+/** @throws UsageError if a capture is not one whole connection, or a recording is damaged */
 function chunksOf(bytes: Buffer, sender: 'client' | 'server'): SentBytes[] {
   try {
     if (isPacketCapture(bytes)) return readCapture(bytes);

@@ -50,7 +50,7 @@ const localCommands: ReadonlyMap<string, LocalCommand> = new Map([
       usage: 'explain HEX|FILE|-',
       help: 'explain each byte of frames and heads',
       details:
-        'Takes hexadecimal digits, a file of digits or bytes, a capture of one connection (pcap, pcapng), or stdin. Names the rule that a frame breaks, and the byte at which that is certain. See: pollywog help explain.',
+        'Takes hexadecimal digits, a file of digits or bytes, a capture of one connection (pcap, pcapng), or stdin. Names the first rule that a frame breaks, and the byte that proves it. See: pollywog help explain.',
       options: explainOptions,
     },
   ],
@@ -107,7 +107,7 @@ export function helpOn(word: string): string {
   throw new UsageError(`unknown command or subject ${quoted(word)}; ${adviceOn(word, known)}`);
 }
 
-/** The answer to `help WORD --json`, which only the table of faults has. @throws UsageError */
+/** Prints `help faults --json`; no other subject has a JSON form. @throws UsageError */
 export function helpInJson(word: string | undefined): string {
   if (word !== 'faults') throw new UsageError('only help faults has a JSON form; leave out --json');
   const rows = [...faults.values()].map(({ name, sentence, stage, needsFrames, parameters }) => ({

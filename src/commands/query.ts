@@ -43,7 +43,7 @@ const list: Command = {
   parameters: {},
   help: 'list the connections',
   details:
-    'serial: its number among all connections since the start, as in why "#812". age: time since the connection was accepted. idle: time since its last message. Both are seconds in JSON. queued: bytes of output that wait to be written.',
+    'serial: a number that is never reused, as in why "#812". age: time since the connection was accepted. idle: time since its last message. Both are seconds in JSON. queued: bytes of output that wait to be written.',
   columns: {
     id: { width: -4 },
     serial: { width: 7, format: serial => `#${serial}` },

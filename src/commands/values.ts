@@ -37,7 +37,7 @@ export const id: Parameter = { kind: target };
 /** JSON may have numbers. */
 const wordOf = (raw: unknown) => (typeof raw === 'string' || typeof raw === 'number' ? String(raw) : '');
 
-/** The id, which later connections reuse, or the serial number. */
+/** An id, which later connections reuse, or a serial number. */
 export const connectionId: Kind<number | Serial> = {
   placeholder: 'ID',
   expected: 'a connection id, such as 7 or #812',
@@ -116,7 +116,7 @@ export const wordList: Kind<readonly string[]> = {
   show: words => words.join(' '),
 };
 
-/** `id` of `fault`: one connection or all; or `off`, which turns all faults off. */
+/** `id` of `fault`: one connection, all, or `off` to turn all faults off. */
 export const faultTarget: Kind<Target | 'all' | 'off'> = {
   placeholder: 'ID|@NICK|all',
   expected: `${target.expected}, all, or off`,
@@ -124,7 +124,7 @@ export const faultTarget: Kind<Target | 'all' | 'off'> = {
   show: value => (typeof value === 'string' ? value : target.show(value)),
 };
 
-/** Faults as words; or as one text, which forms send and which is split at blanks. */
+/** Faults as words, or as one text with spaces from a form. */
 export const faultWords: Kind<readonly string[]> = {
   placeholder: 'FAULT...',
   expected: 'faults such as stall, close=1011 or delay=200ms, or off',

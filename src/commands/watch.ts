@@ -1,4 +1,4 @@
-/** Commands that observe connections: a ping, what is happening, and why one ended. */
+/** Commands that observe connections: pings, traces, recordings, log events, and why a connection ended. */
 
 import { sendControl } from '../core/send.ts';
 import { type ClosedRecord, findClosed, lastFrames, type Serial } from '../diagnostics/closedConnections.ts';
@@ -71,7 +71,7 @@ const why: Command = {
   isReadOnly: true,
   parameters: { id: { kind: connectionId } },
   help: 'explain why a connection ended',
-  details: `Prints who ended it, by which rule or timeout, and its last frames. An id is reused: 3 means the latest connection that ended with this id, and #812, with the serial number, no other one. The server keeps records of the last ${maxClosedRecords} connections that ended.`,
+  details: `Prints who ended it, by which rule or timeout, and its last frames. Ids are reused: 3 means the latest ended connection with this id. A serial number, such as #812, is never reused. The server keeps records of the last ${maxClosedRecords} connections that ended.`,
   run(control, { id: wanted }, reply) {
     const asked = wanted as number | Serial;
     const [newest, ...earlier] = findClosed(control.server.closedConnections, asked);
@@ -97,7 +97,7 @@ const why: Command = {
 
 const notRecorded = 'not recorded: the recorder is off (--recorder)';
 
-/** The reason first, no empty fields, and which other connections had the id. */
+/** The record for people: the reason first, no empty fields, and other connections with the same id. */
 function readable(
   record: ClosedRecord,
   earlier: readonly ClosedRecord[],

@@ -180,12 +180,12 @@ function shutdownWrite(connection: Connection): void {
   if (connection.hasPeerEnded && !holdsOutput(connection.socket)) dropConnection(connection);
 }
 
-/** Whether the socket writes more although the queue is empty: a faulty socket holds output back. */
+/** Whether the socket has output that has left the queue: a faulty socket holds output back. */
 function holdsOutput(socket: Socket): boolean {
   return !socket.isVirtual && (socket.isBusy || (socket.held !== undefined && socket.held() > 0));
 }
 
-/** A socket's stalled write is complete, or has failed. A socket that wraps it learns of it first. */
+/** A stalled write is complete, or has failed. If another socket wraps this one, the wrapper is notified instead. */
 export function onWriteComplete(connection: Connection, error: string | undefined): void {
   const { socket } = connection;
   if (socket.onInnerWriteComplete === undefined) completeWrite(connection, error);

@@ -108,7 +108,7 @@ export function readSocketData(
         break;
 
       case ProtocolEvent.Failed:
-        // RFC 6455 §7.1.7 [7.1.7-4, 10.7-3]: before an endpoint fails the connection, it says why in a close frame.
+        // RFC 6455 §7.1.7 [7.1.7-4, 10.7-3]: an endpoint that fails the connection first sends the reason in a close frame.
         if (control.isReplyDue) sendClose(connection, control);
         failWebSocket(connection, endpoint, control);
         goesOn = false;
@@ -155,7 +155,7 @@ export function failWebSocket(
   endpoint: Endpoint,
   { code, reason, option }: { code: number; reason: string; option?: string | undefined },
 ): void {
-  // RFC 6455 §7.1.7 [7.1.7-6]: what still arrives is not processed.
+  // RFC 6455 §7.1.7 [7.1.7-6]: later input is not processed.
   failEndpoint(endpoint);
   // RFC 6455 §7.1.7 [7.1.7-1, 7.1.7-3]: the server logs the problem.
   noteFailed(connection, code, reason, option);

@@ -41,7 +41,7 @@ export function sendMessage(
     queueBytes(connection, bytes, start, end);
     return;
   }
-  // RFC 6455 §6.1 [6.1-6, 6.1-7]: the opcode says whether it is text, and FIN that it is the last frame.
+  // RFC 6455 §6.1 [6.1-6, 6.1-7]: the opcode marks text or binary data, and FIN the last frame.
   const first = FIN | (isText ? Opcode.Text : Opcode.Binary);
   const { deflater } = endpoint;
   const deflated = deflater === undefined ? undefined : compress(deflater, bytes, start, end);

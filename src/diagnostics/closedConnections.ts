@@ -203,7 +203,7 @@ export function findClosed(closed: ClosedConnections, wanted: number | Serial): 
   return newestFirst.filter(index => isWanted(records[index]!)).map(index => show(closed, index));
 }
 
-/** A connection by its serial number: never another one. */
+/** A serial number: it identifies one connection, and is never reused. */
 export interface Serial {
   readonly serial: number;
 }

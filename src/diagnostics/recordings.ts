@@ -39,12 +39,12 @@ import type { Ending } from './closeReason.ts';
 import { addTap, removeTap, type Tap, type Tapped, type Taps } from './tap.ts';
 import type { Trace } from './trace.ts';
 
-/** A session that is recorded. */
+/** A recorded session. */
 interface RecordedSession {
   readonly connection: Recordable;
   readonly name: string;
   readonly header: string;
-  /** Times count from here, in milliseconds as `performance.now()` has them. */
+  /** The start of the recording's time, on the clock of `performance.now()`. */
   readonly since: number;
   readonly decoder: SessionDecoder;
   readonly redactor: Redactor;
@@ -52,9 +52,9 @@ interface RecordedSession {
   readonly unread: DecodedEvent[];
   /** Bytes of memory that these events take. */
   unreadSize: number;
-  /** How many frames the server began to read before they were complete. */
+  /** The number of frames that the server began to read before they were complete. */
   early: number;
-  /** The first line is written. */
+  /** The first line has been written. */
   isBegun: boolean;
   /** The recording ended before its connection. */
   isCut: boolean;
@@ -107,7 +107,7 @@ interface Deflating {
 export interface Observation {
   readonly taps: Taps;
   readonly trace: Trace;
-  /** Undefined until something is recorded. */
+  /** Undefined until the first recording. */
   recordings: Recordings | undefined;
 }
 
@@ -172,7 +172,7 @@ function newRecordings(
   return recordings;
 }
 
-/** Records the sessions of all connections, open and future ones. */
+/** Records the sessions of all open and future connections. */
 export function recordEveryone(recordings: Recordings, open: readonly Recordable[]): void {
   if (recordings.isEveryone) return;
   stopRecording(recordings);
@@ -189,12 +189,12 @@ export function recordConnection(recordings: Recordings, connection: Recordable)
   if (known !== undefined && !known.isCut) return known.name;
   if (!isEveryone) addTap(taps, connection.id, tap);
   const session = beginSession(recordings, connection);
-  // The file exists even while nothing is sent.
+  // Creates the file even if no frame follows.
   writeHeader(recordings, session);
   return session.name;
 }
 
-/** Ends all recordings. The connections stay. */
+/** Ends all recordings. The connections stay open. */
 export function stopRecording(recordings: Recordings): void {
   const { sessions, taps, tap } = recordings;
   for (const [id, session] of sessions) {
@@ -207,14 +207,14 @@ export function stopRecording(recordings: Recordings): void {
   removeTap(taps, 'all', tap);
 }
 
-/** The server ends. Resolves when everything is written. */
+/** Ends all recordings when the server ends. Resolves when everything is written. */
 export async function closeRecordings({ recordings }: Pick<Recorded, 'recordings'>): Promise<void> {
   if (recordings === undefined) return;
   stopRecording(recordings);
   await untilWritten(recordings.files);
 }
 
-/** The session of a connection, which begins with its first byte. @returns undefined if it was cut, or is encrypted */
+/** The session of a connection: the first byte begins it. @returns undefined if it was cut, or is encrypted */
 function sessionOf(recordings: Recordings, connection: Recordable): RecordedSession | undefined {
   const known = recordings.sessions.get(connection.id);
   const session = known?.connection === connection ? known : beginSession(recordings, connection);
@@ -291,7 +291,7 @@ function decodeBytes(
   try {
     decode(session.decoder, from, bytes, start, end, timeOf(session));
   } catch (error) {
-    // A mistake in the decoder must not end the connection.
+    // A bug in the decoder must not end the connection.
     complain(recordings, session, `internal error: ${(error as Error).message}`);
   }
   updateHeld(recordings, session);
@@ -381,11 +381,11 @@ function write(recordings: Recordings, session: RecordedSession, line: string): 
     complain(
       recordings,
       session,
-      `the folder is full: all recordings together are at most ${size.show(maxSize)} (--record-max)`,
+      `the folder is full: recordings are limited to ${size.show(maxSize)} (--record-max)`,
     );
 }
 
-/** Cuts the session. The log says why, once for each reason. */
+/** Cuts the session, and logs each reason once. */
 function complain(recordings: Recordings, session: RecordedSession, why: string): void {
   cut(recordings, session, why);
   if (recordings.complaints.has(why)) return;
@@ -398,6 +398,6 @@ function cut(recordings: Recordings, session: RecordedSession, why: string): voi
   if (session.isCut) return;
   const { isBegun, name } = session;
   forget(recordings, session);
-  // The line is short, and may exceed the limit.
+  // This short line may exceed the limit.
   if (isBegun) appendTo(recordings.files, name, showEvent({ kind: 'cut', at: timeOf(session), why }));
 }

@@ -6,9 +6,9 @@
 /** The part of a connection that taps read. A tap may require more, such as a whole `Connection`. */
 export interface Tapped {
   readonly id: number;
-  /** Commands arrive on it. It is never observed: the output of `watch` would cause more output. */
+  /** It carries commands. Taps never observe it: the output of `watch` would cause more output. */
   readonly isControl: boolean;
-  /** WebSocket's state: without it, the wire has no frames. */
+  /** The state of a WebSocket; undefined on a wire without frames. */
   readonly endpoint: object | undefined;
   readonly server: { readonly taps: Taps };
 }
@@ -23,17 +23,17 @@ export interface TappedPayload {
   readonly key: number;
 }
 
-/** An observer. The bytes are lent for the call. A tap must not change, send or close anything. */
+/** An observer. Bytes are valid only during the call. A tap must not change, send or close anything. */
 export interface Tap {
   /** Bytes arrived: still masked, but decrypted. The server reads them in its next turn. */
   arrived?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
   /** The server has read a frame. @param first its first byte: FIN, RSV and opcode; undefined on a wire without frames */
   read?(connection: Tapped, first: number | undefined, payload: TappedPayload): void;
-  /** Whole frames are queued for the peer; before the handshake is complete, and on other wires, bytes. */
+  /** Output was queued: whole frames or, during the handshake and on other wires, bytes. */
   sent?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
   /**
-   * Bytes were written that were not queued as whole frames: those of a script's line or, on a socket that alters its output, all
-   * bytes after the change.
+   * Output was written that was not queued as whole frames: a script's bytes or, on a socket that alters its output, the altered
+   * bytes.
    */
   wrote?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
   /** A fault changes the output (handlers/faults/). @param fault as the user wrote it, such as `close=1011 after=3` */
@@ -95,7 +95,7 @@ export function tapFault(connection: Tapped, fault: string): void {
   for (const tap of tapsOf(connection)) tap.fault?.(connection, fault);
 }
 
-/** The connection has ended, and its taps with it. */
+/** The connection has ended: notifies its taps, and removes them. */
 export function endTaps(connection: Tapped): void {
   const { id, server } = connection;
   const { taps } = server;

@@ -1,6 +1,6 @@
 /**
- * Reads a packet capture of one TCP connection, as tcpdump (pcap) and Wireshark (pcapng) write them, and puts each direction's
- * bytes in order.
+ * Reads a packet capture of one TCP connection, from tcpdump (pcap) or Wireshark (pcapng), and puts each direction's bytes in
+ * order.
  */
 import { Buffer } from 'node:buffer';
 import type { SentBytes } from './explain.ts';
@@ -33,8 +33,8 @@ export function isPacketCapture(bytes: Buffer): boolean {
 }
 
 /**
- * @returns the bytes of both ends in the order in which they were captured; the client is the end that opened the connection or,
- *   if that was not captured, the one that sent first
+ * @returns the bytes of both ends in the order of capture; the client is the end that opened the connection or, if the capture
+ *   begins later, the one that sent first
  * @throws Error, a sentence, if the capture has no connection, several, or a gap
  */
 export function readCapture(bytes: Buffer): SentBytes[] {
@@ -73,7 +73,7 @@ function inOrder(segments: readonly Segment[]): SentBytes[] {
 /** Takes the segment with the next bytes, without retransmitted ones. */
 function takeNext(flow: { next: number | undefined; ahead: Segment[] }): Buffer | undefined {
   const next = flow.next!;
-  // Sequence numbers wrap around: the difference is what counts.
+  // Sequence numbers wrap around, so only their difference can be compared.
   const at = flow.ahead.findIndex(({ sequence }) => ((sequence - next) | 0) <= 0);
   if (at < 0) return undefined;
   const [{ sequence, data } = { sequence: 0, data: Buffer.alloc(0) }] = flow.ahead.splice(at, 1);
@@ -125,7 +125,7 @@ function readPcapng(bytes: Buffer): Packet[] {
   return packets;
 }
 
-/** Where the IP packet begins, by the type of the link. */
+/** The offset of the IP packet, by link type. */
 function ipOffset({ linkType, bytes }: Packet): number | undefined {
   switch (linkType) {
     // BSD loopback.
@@ -152,7 +152,7 @@ function ipOffset({ linkType, bytes }: Packet): number | undefined {
   }
 }
 
-/** @returns undefined if the packet is no TCP packet */
+/** @returns undefined if the packet is not TCP */
 function segmentOf(packet: Packet): Segment | undefined {
   const offset = ipOffset(packet);
   const ip = offset === undefined ? undefined : packet.bytes.subarray(offset);
@@ -162,7 +162,7 @@ function segmentOf(packet: Packet): Segment | undefined {
   if ((isV4 ? ip[9] : ip[6]) !== 6) return undefined;
   const headerSize = isV4 ? 4 * (ip[0]! & 15) : 40;
   const end = isV4 ? ip.readUInt16BE(2) : 40 + ip.readUInt16BE(4);
-  // A card that builds the segments itself leaves the length at 0.
+  // With segmentation offload, the captured length is 0.
   const tcp = ip.subarray(headerSize, isV4 && end === 0 ? ip.length : end);
   if (tcp.length < 20) return undefined;
   const v4 = (at: number) => ip.subarray(at, at + 4).join('.');

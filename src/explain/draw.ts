@@ -2,7 +2,7 @@
 import { printableLine } from '../log/printable.ts';
 import type { Breach, Explanation, Field, FrameExplanation, HandshakeExplanation } from './records.ts';
 
-/** How parts of the text are shown: in colour on a terminal, else as they are. */
+/** Styles for the parts of the text: colours on a terminal, none otherwise. */
 export interface Palette {
   readonly title: (text: string) => string;
   readonly name: (text: string) => string;
@@ -56,7 +56,7 @@ function drawHandshake(
     ...(accept.length === 0
       ? []
       : ['', '  Sec-WebSocket-Accept, RFC 6455 §4.2.2:', ...accept.map(step => `    ${step}`)]),
-    ...(missing === 0 ? [] : ['', '  incomplete: the empty line that ends the head must arrive']),
+    ...(missing === 0 ? [] : ['', '  incomplete: the head must end with an empty line']),
     ...breaches.flatMap(breach => ['', ...drawBreach(breach, palette)]),
   ];
 }

@@ -1,4 +1,4 @@
-/** Explains what one or both ends of a connection sent: handshakes, then frames. */
+/** Explains the bytes of one or both ends of a connection: handshakes, then frames. */
 import { Buffer } from 'node:buffer';
 import { ProtocolError } from '../protocol/codes.ts';
 import { newDeflateContext } from '../protocol/websocket/deflate.ts';
@@ -18,14 +18,14 @@ import {
 } from './handshake.ts';
 import type { Explanation, HandshakeExplanation } from './records.ts';
 
-/** Bytes of one sender, in order with those of the other one. */
+/** Some bytes of one sender. A list has the bytes of both senders in order. */
 export interface SentBytes {
   readonly sender: Role;
   readonly bytes: Buffer;
 }
 
 export interface ExplainSettings {
-  /** permessage-deflate was negotiated before the input begins. */
+  /** permessage-deflate was negotiated before the first byte of the input. */
   readonly isCompressed: boolean;
 }
 
@@ -37,7 +37,7 @@ interface Side {
   /** Input after `bytes`: joined when a frame may be complete. */
   readonly pieces: Buffer[];
   length: number;
-  /** The frame under way needs so much input. */
+  /** The size of input at which the next frame can be complete. */
   needed: number;
   frames: FrameStream | undefined;
 }
@@ -50,7 +50,7 @@ const usualParameters: DeflateParameters = {
   clientMaxWindowBits: 15,
 };
 
-/** @returns the explanations, in the order in which the frames and handshakes were complete */
+/** @returns the explanations, in the order in which handshakes and frames became complete */
 export function explain(chunks: readonly SentBytes[], { isCompressed }: ExplainSettings): Explanation[] {
   const newSide = (sender: Role): Side => ({
     ...{ sender, bytes: Buffer.alloc(0), at: 0, pieces: [], length: 0, needed: 0, frames: undefined },
@@ -126,7 +126,7 @@ function joinPieces(side: Side): void {
   if (side.pieces.length > 0) side.bytes = Buffer.concat([side.bytes, ...side.pieces.splice(0)]);
 }
 
-/** The compression to which a server's answer agrees; undefined without any, and for an answer that a client refuses. */
+/** The compression in a server's response; undefined without compression, or if a client would refuse the response. */
 function agreedParameters(handshake: HandshakeExplanation): DeflateParameters | undefined {
   const extensions = extensionsOf(handshake);
   if (extensions === undefined || handshake.breaches.length > 0) return undefined;

@@ -1,6 +1,6 @@
 /**
- * Explains frames field by field, RFC 6455 §5. It decodes them in the plainest way, independently of the server's own reader
- * (protocol/websocket), and names the first rule that a frame breaks and the byte at which that is certain.
+ * Explains frames field by field, RFC 6455 §5. This plain decoder is independent of the server's own (protocol/websocket). It
+ * names the first rule that a frame breaks, and the byte that proves it.
  */
 import { Buffer } from 'node:buffer';
 import { printableJson } from '../log/printable.ts';
@@ -23,11 +23,11 @@ export interface FrameStream {
   readonly inflater: DeflateContext | undefined;
   /** The message whose last frame has not arrived. */
   message: UnfinishedMessage | undefined;
-  /** Why nothing more is read. */
+  /** The reason for ignoring the rest of the input. */
   ending: string | undefined;
 }
 
-/** It is replaced by each frame, not changed: a frame may be explained again when more of it has arrived. */
+/** Each frame replaces it without changing it: an incomplete frame is explained again when more of it arrives. */
 interface UnfinishedMessage {
   readonly opcode: number;
   readonly isCompressed: boolean;
@@ -56,7 +56,7 @@ const opcodes: ReadonlyMap<number, readonly [name: string, meaning: string]> = n
   [Opcode.Pong, ['pong', 'answers a ping, or is an unsolicited heartbeat']],
 ]);
 
-/** One frame while it is explained. */
+/** The state of explaining one frame. */
 interface Reading {
   readonly stream: FrameStream;
   readonly bytes: Buffer;
@@ -196,14 +196,14 @@ function readFirstByte(reading: Reading, first: number): void {
   if (isCompressed && isControl) fail('a control frame must not be compressed', deflate('6.1'));
   if (isControl && !isFinal) fail('a control frame must not be fragmented', base('5.5'));
   if (isCompressed && opcode === Opcode.Continuation)
-    fail('RSV1 is set on the first frame of a compressed message only', deflate('6.1'));
+    fail('RSV1 may be set only in the first frame of a message', deflate('6.1'));
   if (opcode === Opcode.Continuation && stream.message === undefined)
     fail('a continuation frame needs a message to continue', base('5.4'));
   if (!isControl && opcode !== Opcode.Continuation && stream.message !== undefined)
     fail('a message must be finished before the next one begins', base('5.4'));
 }
 
-/** The second byte and the extended length. @returns where the length would end, if it is incomplete */
+/** The second byte and the extended length. @returns the end of the length, if it is incomplete */
 function readLength(
   reading: Reading,
   first: number,
@@ -241,7 +241,7 @@ function readLength(
   if (size === 8 && present.length > 0 && present[0]! >= 0x80)
     fail('the most significant bit of a 64-bit length must be 0', base('5.2'), at);
   const fewest = 'a length must be encoded in the fewest bytes';
-  // Six bytes of 0 are enough: the other two have at most 65,535.
+  // After six bytes of 0, the length is at most 65,535.
   if (size === 8 && present.length >= 6 && present.readUIntBE(0, 6) === 0)
     fail(`${fewest}: this one fits into 16 bits`, base('5.2'), at + 5);
   if (size === 2 && present.length === 2 && present.readUInt16BE() < 126)
@@ -341,13 +341,13 @@ function checkContent(
   return completeMessage(reading, message, at + payload.length - 1);
 }
 
-/** RFC 6455 §8.1: an invalid byte is certain when it arrives. @returns the next state of the check */
+/** RFC 6455 §8.1: finds the first invalid byte. @returns the next state of the check */
 function checkText(reading: Reading, before: number, payload: Buffer, at: number): number {
   let state = before;
   for (let i = 0; i < payload.length; i++) {
     state = checkUtf8(state, payload, i, i + 1);
     if (state !== utf8Invalid) continue;
-    const rule = `a text must be UTF-8, and the byte ${digits(payload[i]!)} is not possible here`;
+    const rule = `a text must be UTF-8: the byte ${digits(payload[i]!)} is invalid here`;
     breakRule(reading, rule, base('8.1'), at + i, CloseCode.InvalidPayload);
     return state;
   }
@@ -431,7 +431,7 @@ function checkClose(reading: Reading, payload: Buffer, at: number, isWhole: bool
   if (length === 1) {
     breakRule(
       reading,
-      'the payload of a close frame is empty or begins with a code of 2 bytes',
+      'the payload of a close frame must be empty or begin with a code of 2 bytes',
       base('5.5.1'),
       start + 1,
       CloseCode.ProtocolError,

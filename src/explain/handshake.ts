@@ -7,7 +7,7 @@ import { parseExtensions } from '../protocol/websocket/extensions.ts';
 import type { Role } from '../protocol/websocket/frame.ts';
 import type { Breach, HandshakeExplanation, LineExplanation } from './records.ts';
 
-/** The fields of a request against which the answer is checked. */
+/** The fields of a request that its response must match. */
 export interface UpgradeRequest {
   readonly key: string | undefined;
   readonly subprotocols: readonly string[];
@@ -29,7 +29,7 @@ interface FieldRule {
   readonly section: string;
   meaning(value: string): string;
   fault?(value: string, request: UpgradeRequest | undefined): string | undefined;
-  /** The sentence if the field is missing; without one, it may be. */
+  /** The broken rule if the field is missing; undefined for an optional field. */
   readonly required?: string;
 }
 
@@ -50,7 +50,7 @@ const requestRules: Readonly<Record<string, FieldRule>> = {
   },
   connection: {
     section: section('4.1, item 6'),
-    meaning: () => 'Upgrade concerns this connection only: a proxy must not forward it blindly',
+    meaning: () => 'Upgrade applies to this connection only: a proxy must not forward it blindly',
     fault: value =>
       hasToken(value, 'upgrade') ? undefined : 'the field Connection must contain the word Upgrade',
     required: 'the field Connection is missing',
@@ -59,10 +59,9 @@ const requestRules: Readonly<Record<string, FieldRule>> = {
     section: section('4.1, item 7'),
     meaning: value => {
       const size = Buffer.from(value, 'base64').length;
-      return `${size} random bytes in base64: the server proves with them that it understood the request`;
+      return `${size} random bytes in base64: the server's answer proves that it understood the request`;
     },
-    fault: value =>
-      /^[A-Za-z\d+/]{22}==$/.test(value) ? undefined : 'the key must be the base64 of 16 bytes, once',
+    fault: value => (/^[A-Za-z\d+/]{22}==$/.test(value) ? undefined : 'the key must be 16 bytes in base64'),
     required: 'the field Sec-WebSocket-Key is missing',
   },
   'sec-websocket-version': {
@@ -71,12 +70,12 @@ const requestRules: Readonly<Record<string, FieldRule>> = {
     fault: value =>
       value === '13'
         ? undefined
-        : 'the version must be 13; the server answers 426 with the version that it speaks',
+        : 'the version must be 13; the server answers 426 with the version that it supports',
     required: 'the field Sec-WebSocket-Version is missing',
   },
   origin: {
     section: section('4.1, item 8'),
-    meaning: value => `the page that connects is of ${value}; the server decides whether it may (§10.2)`,
+    meaning: value => `the origin of the page is ${value}; the server may refuse it (§10.2)`,
   },
   'sec-websocket-protocol': {
     section: section('4.1, item 10'),
@@ -146,7 +145,7 @@ const responseRules: Readonly<Record<string, FieldRule>> = {
   },
   'sec-websocket-version': {
     section: section('4.4'),
-    meaning: () => 'the versions that the server speaks, in an answer that refuses another one',
+    meaning: () => 'the versions that the server supports, sent with a refusal',
   },
 };
 
@@ -172,14 +171,14 @@ function digest(key: string): Buffer {
   return createHash('sha1').update(`${key}${guid}`).digest();
 }
 
-/** Whether the bytes begin a handshake, of either side. */
+/** @returns the sender of the handshake that the bytes begin; undefined if they begin none */
 export function beginsHandshake(bytes: Buffer, start: number): Role | undefined {
   const text = bytes.toString('latin1', start, start + 16);
   if (/^HTTP\/\d/.test(text)) return 'server';
   return /^[A-Z]{3,7} \S/.test(text) ? 'client' : undefined;
 }
 
-/** @param request what the client asked for, if `sender` is the server and the input has its request */
+/** @param request the client's request, if `sender` is the server and the input has it */
 export function explainHandshake(
   bytes: Buffer,
   start: number,
@@ -240,7 +239,7 @@ function explainFirstLine({ line, at }: HeaderField, sender: Role, breach: Breac
       section('4.1'),
       at,
     );
-    return { line, at, meaning: 'no WebSocket: HTTP decides what the status means', section: section('4.1') };
+    return { line, at, meaning: 'no WebSocket: the status has its meaning in HTTP', section: section('4.1') };
   }
   const [method, target = '', version = ''] = line.split(' ');
   if (method !== 'GET') breach(`the method must be GET, not ${method}`, section('4.1, item 2'), at);
@@ -294,7 +293,7 @@ function acceptSteps(key: string): string[] {
   ];
 }
 
-/** The fields of a request, for its answer. */
+/** The fields of a request that its response must match. */
 export function requestOf(bytes: Buffer, { at, size }: HandshakeExplanation): UpgradeRequest {
   return readRequest(readLines(bytes.toString('latin1', at, at + size), at).slice(1));
 }

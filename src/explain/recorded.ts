@@ -8,7 +8,7 @@ export function isRecording(bytes: Buffer): boolean {
 }
 
 /**
- * @returns what both ends sent, without the frames that were redacted
+ * @returns the bytes of both ends, without redacted frames
  * @throws Error, a sentence that names the line
  */
 export function readRecorded(bytes: Buffer): SentBytes[] {
@@ -18,7 +18,7 @@ export function readRecorded(bytes: Buffer): SentBytes[] {
 
 function chunkOf(event: RecordedEvent): SentBytes | undefined {
   switch (event.kind) {
-    // A recording has the fields of the handshake, but not their bytes.
+    // A recording has the fields of the handshake, but not its bytes.
     case 'request':
       return { sender: 'client', bytes: head(`GET ${event.target} HTTP/1.1`, event.headers) };
     case 'response':

@@ -11,12 +11,12 @@ export interface Field {
   readonly bits?: number;
   /** Bytes; 1 for a part of a byte. */
   readonly size: number;
-  /** As a person reads it: `1`, `0x9`, `65536`. */
+  /** For people: `1`, `0x9`, `65536`. */
   readonly value: string;
   /** The first bytes in hexadecimal digits; undefined for a part of a byte. */
   readonly hex?: string;
   readonly meaning: string;
-  /** Where the field is defined: `RFC 6455 §5.2`. */
+  /** The section that defines the field: `RFC 6455 §5.2`. */
   readonly section: string;
 }
 
@@ -24,9 +24,9 @@ export interface Field {
 export interface Breach {
   readonly rule: string;
   readonly section: string;
-  /** The index of the byte that makes the breach certain. */
+  /** The index of the byte that proves the breach. */
   readonly at: number;
-  /** What the receiver must do. */
+  /** The receiver's duty, a sentence. */
   readonly response: string;
 }
 
@@ -41,7 +41,7 @@ export interface FrameExplanation {
   readonly fields: readonly Field[];
   /** The message that this frame completes, or the content of a control frame. */
   readonly content: string | undefined;
-  /** Bytes that are missing at least. */
+  /** The least number of missing bytes. */
   readonly missing: number;
   readonly breach: Breach | undefined;
 }
@@ -62,13 +62,13 @@ export interface HandshakeExplanation {
   readonly at: number;
   readonly size: number;
   readonly lines: readonly LineExplanation[];
-  /** How the key becomes the accept value, a step each. */
+  /** The steps from the key to the accept value. */
   readonly accept: readonly string[];
   readonly missing: number;
   readonly breaches: readonly Breach[];
 }
 
-/** Bytes that a receiver does not read, because the connection has ended for it. */
+/** Bytes that the receiver ignores, because it has closed or failed the connection. */
 export interface IgnoredExplanation {
   readonly kind: 'ignored';
   readonly sender: Role;

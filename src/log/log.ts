@@ -2,7 +2,7 @@
  * The log: one line per event, to `--log-file` and to those who watch, as text for people or JSON for programs. The events
  * of a connection carry its `id`.
  *
- * The log belongs to the process. If several servers share it (index.ts), each runs as a source of its own, and its watchers
+ * The log belongs to the process. If several servers share it (index.ts), each runs as its own source, and its watchers
  * receive only its events. Node's asynchronous context carries the source through timers, promises and sockets.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
@@ -27,7 +27,7 @@ export function logAs<T>(source: LogSource, act: () => T): T {
   return sources.run(source, act);
 }
 
-/** An event with its fields, as the JSON form has them. */
+/** An event with its fields, as in the JSON form. */
 export interface LogEvent {
   /** ISO 8601. */
   readonly time: string;
@@ -96,8 +96,8 @@ export function observeLog(source: LogSource, onEvent: (event: LogEvent) => void
 }
 
 /**
- * Passes the line of each event to `onLine`, line end included, whatever level the log itself has. If the caller runs as a
- * source, only its events.
+ * Passes the line of each event to `onLine`, line end included, whatever level the log itself has. A caller that runs as
+ * a source gets only its events.
  * @param onLine returns false if it lost the line; the event `lines lost` follows the next line that arrives. Events that
  *   `onLine` causes go to the log only.
  * @returns a function that ends the watch

@@ -246,12 +246,12 @@ export class HandleSocket implements Socket {
     this.handle.close();
   }
 
-  /** The process may end although the socket is open. */
+  /** Lets the process exit while the socket is open. */
   unref(): void {
     this.handle.unref();
   }
 
-  /** The system cannot reset a connection whose FIN is on its way, nor a Unix socket. */
+  /** Closes the handle if the system cannot reset it: after a FIN, or on a Unix socket. */
   reset(): void {
     if (this.handle.reset === undefined || this.handle.reset() !== 0) this.handle.close();
   }

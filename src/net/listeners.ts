@@ -73,7 +73,7 @@ const netServers = new WeakMap<Listener, NetServer>();
 /** Servers whose sockets do not keep the process alive. */
 const inBackground = new WeakSet<Server>();
 
-/** The process may end although the server is open. */
+/** Lets the process exit while the server is open. */
 export function unrefServer(server: Server): void {
   inBackground.add(server);
   for (const entry of server.table.entries) {

@@ -16,7 +16,7 @@ export class StreamSocket implements Socket {
   isBusy = false;
   private connection: Connection | undefined;
   private readonly stream: NetSocket;
-  /** The TCP connection: the stream itself, or what is beneath TLS. */
+  /** The TCP connection: the stream itself, or the socket beneath TLS. */
   private readonly carrier: NetSocket;
   /** Ranges that the stream has not been given yet. */
   private readonly waiting: { bytes: Buffer; start: number; end: number }[] = [];
@@ -168,7 +168,7 @@ export class StreamSocket implements Socket {
     stream.destroy();
   }
 
-  /** The process may end although the socket is open. */
+  /** Lets the process exit while the socket is open. */
   unref(): void {
     this.stream.unref();
   }

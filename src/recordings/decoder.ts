@@ -20,14 +20,14 @@ import type { BytesEvent, Content, FrameEvent, RequestEvent, ResponseEvent, Side
 
 export type DecodedEvent = RequestEvent | ResponseEvent | FrameEvent | BytesEvent;
 
-/** `head`: an HTTP head is awaited. `answer`: a handshake awaits its answer. `ignored`: no WebSocket is spoken here. */
+/** `head`: waits for an HTTP head. `answer`: waits for the response to a handshake. `ignored`: not a WebSocket. */
 type Stage = 'head' | 'answer' | 'frames' | 'bytes' | 'ignored';
 
 /** One direction. */
 interface Stream {
   readonly from: Side;
   stage: Stage;
-  /** The beginning of the next head or frame, and its length. */
+  /** The bytes so far of the next head or frame, and their number. */
   pieces: Buffer[];
   size: number;
   /** The size at which the next decoding can succeed. */
@@ -39,8 +39,8 @@ interface Stream {
     | { readonly isText: boolean; readonly isCompressed: boolean; payloads: Buffer[]; size: number }
     | undefined;
   /**
-   * The end of what was inflated, if the next message may refer to it (RFC 7692 §7.1.1). `lost`: a message was not inflated, so
-   * those that may refer to it cannot be, either.
+   * The last inflated bytes, if the next message may refer to them (RFC 7692 §7.1.1). `lost`: a message was not inflated, so later
+   * ones that may refer to it cannot be inflated either.
    */
   window: Buffer | 'lost' | undefined;
 }
@@ -49,7 +49,7 @@ export interface SessionDecoder {
   readonly client: Stream;
   readonly server: Stream;
   readonly onEvent: (event: DecodedEvent) => void;
-  /** The handshake that awaits its answer, and when it arrived. */
+  /** The handshake without a response yet, and its time of arrival. */
   request: { readonly head: Head; readonly at: number } | undefined;
   /** Undefined without permessage-deflate. */
   deflate: DeflateParameters | undefined;
@@ -90,19 +90,19 @@ export function stopDecoder({ client, server }: SessionDecoder): void {
     Object.assign(stream, { ...newStream(stream.from), stage: 'ignored' satisfies Stage });
 }
 
-/** The handshake is over, or was not seen: frames follow. @param deflate what was negotiated */
+/** Frames follow: the handshake is complete, or began before the recording. @param deflate the negotiated parameters */
 export function beginFrames(decoder: SessionDecoder, deflate: DeflateParameters | undefined): void {
   decoder.deflate = deflate;
   decoder.client.stage = 'frames';
   decoder.server.stage = 'frames';
 }
 
-/** The rest of a frame, whose beginning was not seen, is not decoded. @param rest its length */
+/** Skips the rest of a frame that began before the recording. @param rest its length */
 export function skipRest(decoder: SessionDecoder, from: Side, rest: number): void {
   decoder[from].toSkip = rest;
 }
 
-/** Decodes `bytes[start, end)`, which are copied. @param at when they arrived or were sent */
+/** Decodes a copy of `bytes[start, end)`. @param at when they arrived or were sent */
 export function decode(
   decoder: SessionDecoder,
   from: Side,
@@ -145,7 +145,7 @@ function decodeOne(decoder: SessionDecoder, stream: Stream, input: Buffer, at: n
         ? decodeRequest(decoder, input, at)
         : decodeResponse(decoder, input, at);
     case 'answer':
-      // A client that does not wait for the answer: its frames are decoded after it.
+      // The client did not wait for the response: its frames are decoded after the response.
       if (input.length > absoluteMaxHeader) stream.stage = 'ignored';
       return 0;
     case 'frames':
@@ -178,7 +178,7 @@ function decodeRequest(decoder: SessionDecoder, input: Buffer, at: number): numb
     }
     const skipped = Math.min(head.bodyLength, input.length - end);
     client.toSkip = head.bodyLength - skipped;
-    // The end of a chunked body is not known.
+    // This decoder cannot find the end of a chunked body.
     if (head.bodyLength === Number.POSITIVE_INFINITY) client.stage = 'ignored';
     return end + skipped;
   } catch (error) {
@@ -188,7 +188,7 @@ function decodeRequest(decoder: SessionDecoder, input: Buffer, at: number): numb
   }
 }
 
-/** Skips everything but the answer to the handshake. The server writes the head of a response in one piece. */
+/** Skips everything except the response to the handshake. The server writes the head of a response in one piece. */
 function decodeResponse(decoder: SessionDecoder, input: Buffer, at: number): number {
   const { request, server, client } = decoder;
   if (request === undefined || !input.toString('latin1', 0, 13).startsWith('HTTP/1.1 101 ')) {
@@ -216,7 +216,7 @@ function decodeResponse(decoder: SessionDecoder, input: Buffer, at: number): num
   }
 }
 
-/** The parameters that a response names. @throws ProtocolError */
+/** The parameters in a response. @throws ProtocolError */
 export function agreedDeflate(extensions: string | undefined): DeflateParameters | undefined {
   if (extensions === undefined) return undefined;
   return acceptDeflateResponse(parseExtensions(extensions, CloseCode.ProtocolError), 'takeover');
@@ -271,7 +271,7 @@ function addToMessage(decoder: SessionDecoder, stream: Stream, payload: Buffer):
   const { message } = stream;
   if (message === undefined) return undefined;
   message.size += payload.length;
-  // A message that is too long has no content, only its frames.
+  // Above the limit, only the frames of a message are recorded.
   if (message.size <= maxRecordedMessage) message.payloads.push(payload);
   else message.payloads = [];
   if (!fin) return undefined;
@@ -288,11 +288,11 @@ function addToMessage(decoder: SessionDecoder, stream: Stream, payload: Buffer):
   return inflated && { isText, bytes: inflated };
 }
 
-/** RFC 7692 §7.2.2: the end of a compressed message. */
+/** RFC 7692 §7.2.2: the receiver appends these bytes to a compressed message. */
 const messageEnd = Buffer.from([0, 0, 0xff, 0xff]);
 const windowSize = 32_768;
 
-/** @returns undefined if the message cannot be inflated, or may refer to one that was not */
+/** @returns undefined if the message is invalid, or may refer to one that was not inflated */
 function inflate({ window }: Stream, bytes: Buffer): Buffer | undefined {
   if (window === 'lost') return undefined;
   try {

@@ -1,6 +1,6 @@
 /**
- * WebSocket sessions of HAR files, as the developer tools of Chromium save them: each entry of a WebSocket has its messages in
- * `_webSocketMessages`. They are messages, not frames: without pings, and without the bytes that were sent.
+ * WebSocket sessions in HAR files of Chromium's developer tools: the entry of a WebSocket lists its messages in
+ * `_webSocketMessages`. A HAR file has no frames: no pings, and no bytes as they were sent.
  */
 import { isObject } from '../options/json.ts';
 import { Opcode } from '../protocol/codes.ts';
@@ -8,7 +8,7 @@ import type { NumberedEvent, RecordedHeaders, Recording } from './recording.ts';
 
 /**
  * The sessions of a HAR file. An event's line is the number of its message, from 1.
- * @param name of the file; if it has several sessions, a number follows in their names
+ * @param name the name of the file; a number is appended for each of several sessions
  * @throws Error, a sentence
  */
 export function parseHar(name: string, text: string): Recording[] {

@@ -10,10 +10,10 @@
  *     {"at":9.020,"from":"client","opcode":"close","code":1000,"text":"bye","raw":"8885…"}
  *     {"at":9.871,"end":"client","why":"the peer closed the connection"}
  *
- * `raw` has a frame's exact bytes in hexadecimal digits. `text`, or `hex` if it is not text, has the content: of a control frame,
- * or of the message that this frame completes, without compression. `fin` is false if more frames of the message follow.
- * `turn` is the turn of the server's loop that read or sent it. `bytes` has bytes that are not frames. A `redacted` frame contained
- * a credential, and has no `raw`.
+ * `raw` has a frame's exact bytes in hexadecimal digits. `text` (or `hex`, for other data) has the uncompressed content of a control
+ * frame, or of the message that this frame completes. `fin` is false if more frames of the message follow. `turn` is the turn of the
+ * server's loop that read or sent it. `bytes` has bytes that are not frames. A `redacted` frame contained a credential, and has no
+ * `raw`.
  */
 import { isUtf8 } from 'node:buffer';
 import { isObject } from '../options/json.ts';
@@ -24,9 +24,9 @@ export type Side = 'client' | 'server';
 
 /** The first line. */
 export interface RecordingHeader {
-  /** ISO time in UTC, from which all times of the recording count. */
+  /** ISO time in UTC; all times of the recording are relative to it. */
   readonly time: string;
-  /** Who recorded it. */
+  /** The side that recorded it. */
   readonly side: Side;
   /** The connection's id in the server that recorded it. */
   readonly id?: number;
@@ -40,7 +40,7 @@ export type RecordedHeaders = Readonly<Record<string, string>>;
 interface Timed {
   /** Milliseconds since `time` of the header. */
   readonly at: number;
-  /** The turn of the recorded server that read or sent it. */
+  /** The recorded server's turn that read or sent it. */
   readonly turn?: number;
 }
 
@@ -72,9 +72,9 @@ export interface FrameEvent extends Timed {
   readonly opcode: number;
   readonly isFinal: boolean;
   readonly isCompressed: boolean;
-  /** Undefined if the frame completes no message, or could not be inflated. */
+  /** Undefined if the frame completes no message, or its message was not inflated. */
   readonly content: Content | undefined;
-  /** The frame as it was sent; undefined if it was redacted. */
+  /** The frame's bytes; undefined if it was redacted. */
   readonly raw: Buffer | undefined;
 }
 
@@ -88,7 +88,7 @@ export interface BytesEvent extends Timed {
 /** The end of the connection. */
 export interface EndEvent extends Timed {
   readonly kind: 'end';
-  /** Who ended it, as in the command `why`. */
+  /** The side that ended it, as in the command `why`. */
   readonly by: string;
   readonly why: string;
 }
@@ -101,7 +101,7 @@ export interface CutEvent extends Timed {
 
 export type RecordedEvent = RequestEvent | ResponseEvent | FrameEvent | BytesEvent | EndEvent | CutEvent;
 
-/** Objects that an event consists of, besides its bytes. */
+/** An estimate of an event's objects, without its payload and raw bytes. */
 const eventOverhead = 400;
 
 /** Bytes of memory that an event takes until it is written. */
@@ -186,7 +186,7 @@ function contentFields(opcode: number, { isText, bytes }: Content): object {
     const shown = isUtf8(reason) ? { text: reason.toString('utf8') } : { hex: reason.toString('hex') };
     return { code: bytes.readUInt16BE(), ...(reason.length === 0 ? {} : shown) };
   }
-  // A text that is not valid UTF-8 fails the connection, so its receiver never sees it as text.
+  // A text that is not valid UTF-8 fails the connection, so no receiver reads it as text.
   if (isText && isUtf8(bytes)) return { text: bytes.toString('utf8') };
   return { hex: bytes.toString('hex') };
 }
@@ -201,7 +201,7 @@ export function parseRecording(name: string, text: string): Recording {
   const events: NumberedEvent[] = [];
   for (const [index, line] of lines.entries()) {
     if (index === 0 || line.trim() === '') continue;
-    // The last line of a server that was killed may be incomplete.
+    // If the server was killed, the last line may be incomplete.
     const isTorn = index === lines.length - 1;
     const event = isTorn ? tryTo(() => parseEvent(line, index + 1)) : parseEvent(line, index + 1);
     if (event !== undefined) events.push(event);

@@ -8,9 +8,9 @@ import { redactEvent } from './secrets.ts';
 
 /** One direction. */
 interface Messages {
-  /** The frames of the incomplete message, and those between them. */
+  /** The frames of the incomplete message, and control frames between them. */
   waiting: FrameEvent[];
-  /** How many messages were complete. */
+  /** The number of complete messages. */
   count: number;
 }
 
@@ -23,7 +23,7 @@ export interface Redactor {
   held: number;
 }
 
-/** @param onEvent gets the events; their times may be out of order */
+/** @param onEvent receives the events; their times may be out of order */
 export function newRedactor(hasCredentials: boolean, onEvent: (event: RecordedEvent) => void): Redactor {
   const newMessages = (): Messages => ({ waiting: [], count: 0 });
   return { hasCredentials, onEvent, client: newMessages(), server: newMessages(), held: 0 };
@@ -52,7 +52,7 @@ export function addEvent(redactor: Redactor, event: RecordedEvent): void {
   if (isData) messages.count++;
 }
 
-/** @param last the last frame if it was redacted: then the other frames of the message lose their bytes, too */
+/** @param last the last frame, if it was redacted: the message's other frames then lose their bytes, too */
 function flushMessage(redactor: Redactor, messages: Messages, last: FrameEvent | undefined): void {
   const { onEvent } = redactor;
   for (const [index, event] of messages.waiting.entries()) {
@@ -67,13 +67,13 @@ function dropWaiting(redactor: Redactor, messages: Messages): void {
   messages.waiting = [];
 }
 
-/** Writes the frames of incomplete messages, without the bytes of a first message: no more frames follow. */
+/** Writes the frames of messages that stay incomplete. Those of a first message lose their bytes. */
 export function flushRedactor(redactor: Redactor): void {
   flushSide(redactor, 'client');
   flushSide(redactor, 'server');
 }
 
-/** Discards the frames that wait, without writing them. */
+/** Discards the waiting frames. */
 export function clearRedactor(redactor: Redactor): void {
   dropWaiting(redactor, redactor.client);
   dropWaiting(redactor, redactor.server);

@@ -37,7 +37,7 @@ export type ReplayAction =
     }
   /** Sends the recorded bytes: whole frames, or anything else. */
   | { readonly kind: 'send'; readonly bytes: Buffer; readonly isWhole: boolean }
-  /** Sends a frame with this content: it was recorded without bytes, or compressed. */
+  /** Sends a new frame with this content, because the recorded one was compressed or redacted. */
   | { readonly kind: 'sendFrame'; readonly opcode: number; readonly payload: Buffer }
   /** Sends the recorded close frame or, if it was redacted, one with this payload. */
   | { readonly kind: 'close'; readonly bytes: Buffer | undefined; readonly payload: Buffer }
@@ -52,7 +52,7 @@ export interface ReplayStep {
   readonly session: number;
   /** The line of its file. */
   readonly line: number;
-  /** The same for all steps of one turn of the recorded server: their actions are sent together. */
+  /** Steps of one turn of the recorded server are one group: the replay sends their actions together. */
   readonly group: number;
   /**
    * Whether the session's arrivals of this group have a fixed order. A server that reads two sessions in one turn may interleave
@@ -134,7 +134,7 @@ function clientAction(event: FrameEvent, progress: Progress): ReplayAction | und
   // The replay answers this server's pings itself.
   if (opcode === Opcode.Pong) return undefined;
   if (opcode === Opcode.Close) {
-    // An answer: the replay sends it when the server closes.
+    // The answer to a close frame: the replay sends one when the server closes.
     if (progress.isServerClosed) return undefined;
     progress.isClientClosed = true;
     return { kind: 'close', bytes: raw, payload: content?.bytes ?? noBytes };
@@ -173,7 +173,7 @@ function serverAction(
     progress.isServerClosed = true;
     return { kind: 'expect', expected: { kind: 'close', payload: content?.bytes ?? noBytes } };
   }
-  // When a server pings depends on the time, and its pongs say no more than the pings.
+  // Pings depend on the time, and pongs only echo the client's pings.
   if (opcode >= 8 || !isFinal) return undefined;
   return {
     kind: 'expect',
@@ -233,7 +233,7 @@ function shorten(text: string): string {
 }
 
 /**
- * Locates the difference of two long messages, whose shown beginnings may be equal.
+ * Locates the difference of two long messages: their shown beginnings may be equal.
  * @returns the index of the first difference, if both are messages of one kind, and long
  */
 export function firstDifference(expected: Expected, arrived: Arrived): number | undefined {

@@ -12,7 +12,7 @@ const publicHeaders: ReadonlySet<string> = new Set(['sec-websocket-key', 'sec-we
 const jsonWebToken = /\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*/g;
 const authorization = /\b(bearer|basic) +[\w.~+/=-]{4,}/gi;
 
-/** A member of a JSON text, whose quotes are escaped inside another JSON text. */
+/** A member of a JSON object. In JSON inside a JSON string, its quotes are escaped. */
 const member = /(\\?")([\w .-]{1,64})(\\?"\s*:\s*\\?")([^"\\]*)/g;
 
 function redactWords(text: string): string {
@@ -41,7 +41,7 @@ export function redactUrl(url: string): string {
   return `${redactWords(shown.slice(0, question))}?${redacted.join('&')}`;
 }
 
-/** The name of a parameter, as a server reads it. */
+/** The decoded name of a parameter. */
 function nameOf(encoded: string): string {
   const [[decoded = ''] = []] = new URLSearchParams(`${encoded}=`);
   return decoded.trim();
@@ -57,7 +57,7 @@ export function redactHeaders(headers: RecordedHeaders): RecordedHeaders {
   return Object.fromEntries(entries);
 }
 
-/** Browsers cannot set header fields, so some clients offer their token as a subprotocol. The longest usual name has 33 characters. */
+/** Browsers cannot set header fields, so some clients offer their token as a subprotocol. The longest common name has 33 characters. */
 function redactSubprotocols(list: string): string {
   const offered = list.split(',').map(one => one.trim());
   return offered
@@ -69,8 +69,8 @@ function redactSubprotocols(list: string): string {
 }
 
 /**
- * The event without credentials. The event itself is returned if it has none.
- * @param isFirst whether its message is the first one of its sender, which often has the credentials
+ * @param isFirst whether its message is the sender's first: clients often put credentials there
+ * @returns the event without credentials; the same object if it has none
  */
 export function redactEvent<Event extends RecordedEvent>(event: Event, isFirst: boolean): Event {
   if (event.kind === 'request')

@@ -20,7 +20,7 @@ interface Progress {
 /**
  * Leaves out the client's pings and pongs, since the player answers pings and ignores pongs; and all events after the client sent
  * bytes that are not frames.
- * @param speed how much faster than recorded; Infinity: the server's frames follow each other at once
+ * @param speed how much faster than recorded; Infinity: without pauses
  */
 export function toScript({ name, events }: Recording, speed: number): Script {
   const progress: Progress = {
@@ -44,7 +44,7 @@ export function toScript({ name, events }: Recording, speed: number): Script {
       steps.push({ kind: 'wait', line, source, time: Math.min(longestGap, Math.round(gap / speed)) });
     steps.push(step);
   }
-  // A client may take as long as the recorded one did.
+  // The client may take as long as the recorded one.
   const timeout = Math.ceil(longest) + scriptTimeout;
   steps.unshift({ kind: 'timeout', line: 1, source: `timeout ${timeout}ms`, time: timeout });
   const subprotocol = subprotocolOf(events);
@@ -59,7 +59,7 @@ function subprotocolOf(events: readonly NumberedEvent[]): Script['subprotocol'] 
   return token === undefined ? undefined : { token, line: response.line, source: `subprotocol ${token}` };
 }
 
-/** Node's timers take less than 2^31 ms, also with the timeout of a script added. */
+/** Node's timers are limited to 2^31 ms: this leaves room for the timeout of a script. */
 const longestGap = 2 ** 30;
 
 type DirectedStep = ScriptStep & { readonly direction: Direction };

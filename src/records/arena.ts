@@ -41,7 +41,7 @@ export interface Chunk {
   isRecyclable: boolean;
   /** The server's record that is charged for the chunk while it is pinned. */
   owner: ArenaUse;
-  /** What slow recipients have copied of it in this turn: those of one fan-out share the copy. */
+  /** The copy of a part for slow recipients, in this turn: those of one fan-out share it. */
   copied: CopiedRange | undefined;
 }
 
@@ -327,7 +327,7 @@ export function detachFromArena(queue: OutgoingQueue, arena: ArenaUse): void {
   }
 }
 
-/** Shorter ranges are copied for each queue, into memory in which later turns go on: sharing them would make many ranges. */
+/** Shorter ranges are copied into the queue's own memory, where later turns append: sharing them would make many ranges. */
 const sharedCopySize = 4 * 1024;
 
 function copyRange(queue: OutgoingQueue, { chunk, start, end }: Range, arena: ArenaUse): void {
@@ -346,13 +346,13 @@ function copyRange(queue: OutgoingQueue, { chunk, start, end }: Range, arena: Ar
   appendRange(queue, kept, at, kept.used);
 }
 
-/** The copy that another queue has made in this turn, if it has these bytes; otherwise a new one. */
+/** Another queue's copy of this turn, if it has these bytes; otherwise a new one. */
 function sharedCopy(chunk: Chunk, start: number, end: number, arena: ArenaUse): CopiedRange {
   const { copied } = chunk;
   if (copied !== undefined && copied.start <= start && end <= copied.end) return copied;
   const copy = newLastingChunk(arena, end - start);
   chunk.bytes.copy(copy.bytes, 0, start, end);
-  // Full: a queue must not append to what others share.
+  // Marked as full: no queue may append to a shared chunk.
   copy.used = copy.end;
   chunk.copied = { start, end, copy };
   return chunk.copied;

@@ -17,7 +17,7 @@ export interface Identity {
   readonly expiresAt: number | undefined;
 }
 
-/** What TLS knows about a connection. */
+/** The TLS data of a connection. */
 export interface Security {
   /** `TLSv1.3` or `TLSv1.2`. */
   readonly protocol: string;
@@ -25,7 +25,7 @@ export interface Security {
   readonly serverName: string | undefined;
   /** The subject of the client's certificate, as `CN=ada, O=Pond`; undefined without a trusted certificate. */
   readonly subject: string | undefined;
-  /** What is wrong with the client's certificate, a sentence: the connection is refused. */
+  /** The fault of the client's certificate, a sentence: the connection is refused. */
   readonly fault: string | undefined;
 }
 

@@ -39,7 +39,7 @@ interface Peer {
   readonly kind: 'connection';
   /** The lowest number that was free (table.ts). */
   readonly id: number;
-  /** Counts the server's connections, from 1: never used again. */
+  /** The connection's number on this server, from 1; never reused. */
   readonly serial: number;
   readonly server: Server;
   /** Replaced when TLS begins, and by faults. */
@@ -273,7 +273,7 @@ export interface ReadyEvents {
   spilled: number;
   /** Turns that began in this poll because the input arena was full. */
   earlyTurns: number;
-  /** All sessions are recorded: a turn reads one connection or handles one end, so that a replay can repeat the order. */
+  /** All sessions are recorded: a turn reads one connection or handles one end, so a replay can repeat the order. */
   isSerial: boolean;
   /** With `isSerial`: this turn has read a connection. */
   hasRead: boolean;
@@ -392,7 +392,7 @@ export interface Places {
 export interface Socket {
   /** It consists of HTTP requests, and has no descriptor of its own. */
   readonly isVirtual?: true;
-  /** What it writes is not what it is given. */
+  /** It writes other bytes than those passed to `write`. */
   readonly altersOutput?: true;
   /** Starts reading for this connection. */
   start(connection: Connection): void;
@@ -421,9 +421,9 @@ export interface Socket {
   share?(): number;
   /** Forgets unsent output: the connection is closed to free memory. */
   discard?(): void;
-  /** As `destroy`, but with a reset (RST), if it can be reset. */
+  /** Like `destroy`, but with a TCP reset (RST) if possible. */
   reset?(): void;
-  /** Only of a socket that wraps another one: a stalled write of that one is complete, or has failed. */
+  /** Only of a wrapper: a stalled write of the inner socket is complete, or has failed. */
   onInnerWriteComplete?(error: string | undefined): void;
   /** The faults that were set for it (handlers/faults/), for `why`. */
   faults?(): readonly string[];
@@ -482,9 +482,9 @@ export interface Wire {
 export interface Handler {
   /** Its subprotocol, and its path. */
   readonly name: string;
-  /** Further subprotocols, on its path. If they depend on the request, its path wins over all subprotocols. */
+  /** Further subprotocols, on its path. If they depend on the request, its path takes precedence over all subprotocols. */
   readonly subprotocols?: readonly string[] | ((request: Head) => readonly string[]);
-  /** It only refuses its path, with a reason: lists leave it out, and no subprotocol chooses it. */
+  /** The handler is off: it refuses its path with a reason, lists omit it, and no subprotocol selects it. */
   isOff?(configuration: Configuration): boolean;
   /** Checks a handshake before it is accepted. @throws ProtocolError, whose code is the HTTP status of the refusal */
   admit?(connection: Connection, request: Head): void;

@@ -1,6 +1,6 @@
 /**
- * Private files in a folder, such as recordings, to which lines are appended. Writes are asynchronous and one at a time, so a slow
- * disk does not block the loop, and a thousand files need one descriptor.
+ * Appends lines to private files in a folder, such as recordings. Writes are asynchronous and one at a time, so a slow disk does
+ * not block the loop, and a thousand files need one descriptor.
  */
 import { chmodSync, readdirSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -26,14 +26,14 @@ export interface AppendedFiles {
 
 /**
  * Opens the folder, and creates it if it is missing.
- * @throws Error, a sentence, if others than its owner may read it
+ * @throws Error, a sentence, if other users may read it
  */
 export function openAppendedFiles(folder: string, extension: string, maxSize: number): AppendedFiles {
   let size = 0;
   try {
     makeFolder(folder);
     const names = readdirSync(folder);
-    // The user just created the folder, with the default mode.
+    // An empty folder may be new, with the default mode.
     if (names.length === 0) chmodSync(folder, 0o700);
     if ((statSync(folder).mode & 0o077) !== 0)
       throw new Error(`others may read it; chmod 700 ${folder}, or choose another folder`);
@@ -71,7 +71,7 @@ export function appendTo(files: AppendedFiles, name: string, line: string): void
   files.pendingSize += size;
   if (files.isWriting) return;
   files.isWriting = true;
-  // After this turn, with all its lines.
+  // Writes after this turn, with all its lines.
   setImmediate(() => void writePending(files));
 }
 

@@ -7,7 +7,7 @@ import { UsageError } from '../options/error.ts';
 import { isObject } from '../options/json.ts';
 import type { Commands, CommandWord, ServerEvent } from './interface.ts';
 
-/** Calls that have no answer yet; `fail` rejects them when the server ends. */
+/** `fail` rejects the calls that wait for an answer, and all later ones: the server has ended. */
 export interface CommandMethods {
   readonly methods: Commands;
   fail(error: Error): void;
@@ -46,7 +46,7 @@ export function newCommandMethods(control: Control, events: AsyncIterable<Server
   };
 }
 
-/** Gives the words the names of the command's parameters, as JSON has them. @throws UsageError */
+/** Names the words after the command's parameters, as in a JSON call. @throws UsageError */
 function nameWords(command: Command, words: readonly CommandWord[]): Readonly<Record<string, unknown>> {
   const last = words.at(-1);
   const options = isObject(last) && !(last instanceof Uint8Array) ? last : {};

@@ -1,4 +1,4 @@
-/** The connections of a server in a test's process, as its test sees them. */
+/** The connections of a server in a test's process, for its test. */
 
 import type { Control } from '../commands/command.ts';
 import { sendToConnection } from '../commands/send.ts';
@@ -12,7 +12,7 @@ import type { Connection } from '../records/records.ts';
 import { type SeenFrames, seenFramesOf } from './frames.ts';
 import type { SeenFrame, ServerConnection } from './interface.ts';
 
-/** One view for each connection, for as long as anything refers to it. */
+/** One view for each connection: a test gets the same object each time. */
 const views = new WeakMap<Connection, ConnectionView>();
 
 /** The connections that have a handler, by id. */

@@ -5,13 +5,13 @@ import { printableJson } from '../log/printable.ts';
 import { defaultEventWait, maxKeptEvents } from '../protocol/testLimits.ts';
 import type { ServerEvent, WaitOptions } from './interface.ts';
 
-/** Events by their numbers, from `first` to `next` without it: a ring, so a slow reader costs no memory. */
+/** A ring of the events with the numbers `[first, next)`: a slow reader costs no memory. */
 export interface EventRing {
   readonly events: ServerEvent[];
   first: number;
   next: number;
   isClosed: boolean;
-  /** They are called after each event and at the end. */
+  /** Called after each event and at the end. */
   readonly listeners: Set<() => void>;
 }
 
@@ -38,13 +38,13 @@ function notify({ listeners }: EventRing): void {
   for (const listener of listeners) listener();
 }
 
-/** Forgets the events so far. A reader goes on with the next one, and has lost none. */
+/** Forgets the events so far. Readers continue with the next one, without an event `events lost`. */
 export function forgetEvents(ring: EventRing): void {
   ring.first = ring.next;
   ring.events.length = 0;
 }
 
-/** All events from the first that is kept, until the server closes. Each loop has a position of its own. */
+/** All kept and future events, until the server closes. Each loop has its own position. */
 export async function* readEvents(ring: EventRing): AsyncGenerator<ServerEvent, void> {
   // Events count as lost if the ring was full, but not if `forgetEvents` dropped them.
   let { first: forgotten } = ring;
@@ -62,7 +62,7 @@ export async function* readEvents(ring: EventRing): AsyncGenerator<ServerEvent, 
   }
 }
 
-/** @param number of the last one lost */
+/** @param number the number of the last lost event */
 function lostEvent(number: number, count: number): ServerEvent {
   return { number, time: new Date().toISOString(), level: 'warn', event: 'events lost', count };
 }
@@ -77,12 +77,12 @@ function untilNext({ listeners }: EventRing): Promise<void> {
   });
 }
 
-/** How many events the error of a wait shows. */
+/** The number of events that a failed wait shows. */
 const maxShownEvents = 10;
 
 /**
- * The first event that is wanted, past or to come.
- * @throws Error after the timeout, with the last events, and when the server closes; what `isWanted` throws
+ * Resolves to the first event that `isWanted` accepts, kept or future.
+ * @throws Error with the last events, after the timeout or when the server closes; an error of `isWanted`
  */
 export function waitForEvent(
   ring: EventRing,

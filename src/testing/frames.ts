@@ -1,4 +1,4 @@
-/** The last frames of a server in a test's process, which a tap observes from the start: `connection.frames`. */
+/** The last frames of a server in a test's process (`connection.frames`): a tap collects them from the start. */
 
 import { addTap, type Tapped } from '../diagnostics/tap.ts';
 import { newFrameTap } from '../diagnostics/trace.ts';

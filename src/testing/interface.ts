@@ -1,5 +1,5 @@
 /**
- * What `import { listen } from 'pollywog'` offers: a server in the process of a test. The types here are those of the package.
+ * The types of the package. `import { listen } from 'pollywog'` opens a server in the process of a test.
  */
 import type { Buffer } from 'node:buffer';
 import type * as modules from '../handlers/modules/interface.ts';
@@ -22,64 +22,64 @@ export type ListenOptions = {
 } & {
   /** Handlers by name, each an object as a module exports it; or the folder of modules. */
   readonly handlers?: Readonly<Record<string, GivenHandler>> | string | undefined;
-  /** Scripts by name, each a text (pollywog help scripts) that is played at `/script/NAME`; or the folder of scripts. */
+  /** Scripts by name, each a text (pollywog help scripts) for `/script/NAME`; or the folder of scripts. */
   readonly script?: Readonly<Record<string, string>> | string | undefined;
-  /** `test` shortens all deadlines that are not given: none is longer than a second. */
+  /** `test` shortens all deadlines to a second or less, except those that other options set. */
   readonly timeouts?: 'test' | undefined;
 };
 
-/** A handler (its functions), or all that a module exports: a default export, a wire. */
+/** A handler (its functions), or the exports of a module: `default`, `wire`. */
 export type GivenHandler =
   // biome-ignore lint/suspicious/noExplicitAny: the handler's own types of data and state do not matter here
   | modules.Handler<any, any>
   // biome-ignore lint/suspicious/noExplicitAny: as above
   | { readonly default?: modules.Handler<any, any>; readonly wire?: modules.Wire<any> };
 
-/** Starts a server in this process. Rejects with an Error if an option is unknown or invalid, or it cannot listen. */
+/** Starts a server in this process. Rejects with an Error if an option is unknown or invalid, or the server cannot listen. */
 export declare function listen(options?: ListenOptions): Promise<TestServer>;
 
 export interface TestServer {
-  /** Of the first listener: `ws://127.0.0.1:40123`, or `wss://…` with a certificate; append a path. */
+  /** The first listener's URL: `ws://127.0.0.1:40123`, or `wss://…` with a certificate. Append a path. */
   readonly url: string;
-  /** Its TCP port; 0 for a Unix socket. */
+  /** The first listener's TCP port; 0 for a Unix socket. */
   readonly port: number;
-  /** The connections that have a handler: WebSockets, polling sessions, lines and packets; by id. */
+  /** The connections that have a handler: WebSockets, polling sessions, lines and packets; ordered by id. */
   readonly connections: readonly ServerConnection[];
-  /** The commands of `pollywog --help`, which return what `--json` prints. */
+  /** The commands of `pollywog --help`. Each returns the result that `--json` prints. */
   readonly commands: Commands;
   /**
-   * The events of the log, of all levels, as `pollywog watch --json` prints them. Each loop over it begins with the events since
+   * The events of the log, of all levels, as `pollywog watch --json` prints them. Each loop begins with the events since
    * the start or the last `reset`, and ends when the server has closed. A reader that is too slow loses the oldest events, and
    * gets an event `events lost` with their `count`.
    */
   readonly events: AsyncIterable<ServerEvent>;
   /**
-   * Resolves to the first event since the start or the last `reset` that `isWanted` accepts, whether it is past or still to
-   * come. Rejects after `timeout` milliseconds (4000), and when the server closes.
+   * Resolves to the first event since the start or the last `reset` that `isWanted` accepts, past or future.
+   * Rejects after `timeout` milliseconds (4000), and when the server closes.
    */
   waitFor(isWanted: (event: ServerEvent) => boolean, options?: WaitOptions): Promise<ServerEvent>;
   /**
-   * For the time between two tests: closes all connections, and forgets events, channels, rooms, counters, traces, the state of
-   * handlers, and options changed by `set`. The port stays.
+   * Prepares the server for the next test: closes all connections, and forgets events, channels, rooms, counters, traces, the
+   * state of handlers, and options changed by `set`. The port stays the same.
    */
   reset(): Promise<void>;
-  /** Closes all connections (1001) and the server. Resolves when nothing is left of it. */
+  /** Closes all connections (1001) and the server. Resolves when all its resources are released. */
   close(): Promise<void>;
   /** `await using server = await listen()` closes it at the end of the block. */
   [Symbol.asyncDispose](): Promise<void>;
-  /** Lets the process end although the server is open. */
+  /** Lets the process exit while the server is open. */
   unref(): this;
 }
 
 export interface WaitOptions {
   /** Milliseconds; 0: no limit. */
   readonly timeout?: number;
-  /** Only later events count. */
+  /** Only events after this one count. */
   readonly after?: ServerEvent;
 }
 
 export interface ServerEvent {
-  /** Counts the events of this server. */
+  /** The server numbers its events, from 1. */
   readonly number: number;
   /** ISO 8601. */
   readonly time: string;
@@ -88,29 +88,29 @@ export interface ServerEvent {
   readonly event: string;
   /** The connection. */
   readonly id?: number;
-  /** Such as its `address`, the `code` and the `reason` of its end, and `by` whom and `why` it ended. */
+  /** Such as the connection's `address`; when it closes, also `code`, `reason`, `by` and `why`. */
   readonly [field: string]: string | number | boolean | undefined;
 }
 
-/** A connection as the server sees it. The object stays valid when the connection has ended. */
+/** The server's side of a connection. The object stays valid after the connection has ended. */
 export interface ServerConnection {
   readonly id: number;
   /** The client's IP address and port. */
   readonly address: string;
-  /** The name of its handler, or of its last one. */
+  /** The name of its handler; after the end, of its last one. */
   readonly handler: string | undefined;
   readonly user: string | undefined;
   /** Whether `send` still has an effect. */
   readonly isOpen: boolean;
-  /** Its frames, oldest first, as long as they are among the last 2,000 of the server. */
+  /** Its frames among the server's last 2,000, oldest first. */
   readonly frames: readonly SeenFrame[];
-  /** Queues a text message, or a binary one for bytes, which are copied. */
+  /** Queues a string as a text message, or a copy of bytes as a binary message. */
   send(message: string | Uint8Array): void;
   /** Starts the closing handshake (1000 by default). @throws RangeError if a close frame cannot have this code */
   close(code?: number, reason?: string): void;
   /**
    * Replaces its faults (pollywog help faults): `fault('stall')`, `fault('delay=200ms', 'seed=7')`, `fault('off')`.
-   * @returns the faults, as they were written @throws Error for a fault that does not exist, or that it cannot have
+   * @returns the faults as given @throws Error for an unknown fault, or one that this connection cannot have
    */
   fault(...faults: readonly string[]): readonly string[];
 }
@@ -128,13 +128,14 @@ export interface SeenFrame {
   readonly isCompressed: boolean;
   /** The length of the whole payload. */
   readonly length: number;
-  /** The first 1,024 bytes of the payload, unmasked, as far as they had arrived with the header. */
+  /** The first 1,024 bytes of the payload, unmasked; fewer if they arrived after the header. */
   readonly payload: Buffer;
 }
 
 /**
- * Each command takes the words of its command line, a last one of any number of words as one string, and bytes for `--binary`.
- * Options follow as an object: `publish('orders', 'x', { event: 'new' })`. It rejects with an Error if the server refuses.
+ * A command takes the words of its command line as arguments. The text of `send` or `publish` is one string, or bytes for
+ * `--binary`. Options follow as an object: `publish('orders', 'x', { event: 'new' })`. It rejects with an Error if the server
+ * refuses.
  */
 export type Commands = {
   // biome-ignore lint/suspicious/noExplicitAny: the result is JSON, and depends on the command
@@ -146,7 +147,7 @@ export type Commands = {
 
 export type CommandWord = string | number | Uint8Array | Readonly<Record<string, unknown>>;
 
-/** The commands of the table in commands/commands.ts, but for `watch`. */
+/** The commands of the table in commands/commands.ts, except `watch`. */
 export type CommandName =
   | ('list' | 'rooms' | 'presence' | 'info' | 'metrics')
   | ('channels' | 'history' | 'forget' | 'send' | 'publish' | 'broadcast')

@@ -1,11 +1,11 @@
-/** The log of a server in a test's process: none, unless `logFile` names a place. */
+/** The log of a server in a test's process: none, unless `logFile` is set. */
 
 import { closeSync, writeSync } from 'node:fs';
 import { openLog, watchLog } from '../log/log.ts';
 import type { Server } from '../records/records.ts';
 
 /**
- * Writes the log of the current server, as its options say. A reload may change `logLevel` and `logFormat`, but not the file.
+ * Starts the log that the server's options choose. A reload may change `logLevel` and `logFormat`, but not the file.
  * @returns a function that ends the log
  * @throws Error if the file cannot be opened
  */

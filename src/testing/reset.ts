@@ -1,4 +1,4 @@
-/** `server.reset()`: between two tests, a server in a test's process becomes what it was at the start. */
+/** `server.reset()`: returns a server in a test's process to its initial state, between two tests. */
 
 import type { Control } from '../commands/command.ts';
 import { reloadConfiguration } from '../commands/reload.ts';
@@ -15,10 +15,10 @@ import { CloseCode } from '../protocol/codes.ts';
 import type { Connection, Server } from '../records/records.ts';
 
 /**
- * Closes all connections (1001), without waiting for the clients' answers, and forgets all that they have changed. Ids are free again;
- * the listeners stay.
- * @param readAgain the options as they were given
- * @throws Error if the server closes, the state of a handler cannot be made, or kept messages on disk cannot be forgotten
+ * Closes all connections (1001), without waiting for the clients' answers, and forgets their changes. Ids are free again; the
+ * listeners stay.
+ * @param readAgain reads the original options
+ * @throws Error if the server is closing, a handler's state cannot be created, or messages on disk cannot be deleted
  */
 export async function resetServer(control: Control, readAgain: () => Configuration): Promise<void> {
   const { server } = control;
@@ -28,7 +28,7 @@ export async function resetServer(control: Control, readAgain: () => Configurati
   resetModules(server);
   traceConnection(server.trace, server.configuration.trace ? 'all' : 'off');
   const { closedConnections, counters, places, recordings } = server;
-  // There are recordings only with `--record`.
+  // Only `--record` opens recordings here, and it records all connections.
   if (recordings !== undefined) recordEveryone(recordings, []);
   closedConnections.records.length = 0;
   closedConnections.next = 0;
@@ -53,7 +53,7 @@ function connectionsOf({ table }: Server): readonly Connection[] {
   );
 }
 
-/** Resolves after a turn of the server. @throws Error if it closes: then no turn may follow */
+/** Resolves after a turn of the server. @throws Error if the server is closing: no turn may follow */
 async function nextTurn(server: Server): Promise<void> {
   const { turns } = server.counters;
   while (server.counters.turns === turns) {

@@ -422,7 +422,7 @@ function inviteBody(connection: Connection, { head: { headers, version } }: Requ
 /** Refuses the request if the error is a `ProtocolError`; rethrows any other error, which is internal. */
 function refuseOrRethrow(connection: Connection, error: unknown): void {
   if (!(error instanceof ProtocolError)) throw error;
-  // RFC 6455 §4.2.1, §4.2.2, §10.7 [4.2.1-1, 4.2.2-5, 10.7-4]: an HTTP status says why.
+  // RFC 6455 §4.2.1, §4.2.2, §10.7 [4.2.1-1, 4.2.2-5, 10.7-4]: an HTTP status gives the reason.
   refuseRequest(connection, error);
 }
 

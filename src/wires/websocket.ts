@@ -52,7 +52,7 @@ export const websocket: Wire = {
   fail(connection, code, reason) {
     const { endpoint } = connection;
     if (endpoint === undefined || endpoint.state === 'CLOSED') return;
-    // RFC 6455 §7.1.7 [7.1.7-4]: a close frame says why.
+    // RFC 6455 §7.1.7 [7.1.7-4]: the close frame has the reason.
     if (endpoint.state === 'OPEN') sendClose(connection, wholeOf(closePayload(code, reason)));
     failWebSocket(connection, endpoint, { code, reason });
   },
@@ -126,6 +126,6 @@ function probe(connection: Connection): void {
 /** The peer does not answer: drops the connection without a close frame. */
 function giveUp(connection: Connection, why: string): void {
   websocket.onEnd(connection, why);
-  // RFC 6455 §7.1.1, §7.1.7 [7.1.1-2, 7.1.7-5]: this peer would hardly read a close frame.
+  // RFC 6455 §7.1.1, §7.1.7 [7.1.1-2, 7.1.7-5]: this peer is unlikely to read a close frame.
   dropConnection(connection);
 }

@@ -64,7 +64,7 @@ describe('pollywog explain', () => {
     assert.match(run(['-'], 'HTTP/1.1 101 x\r\n').stdout, /^handshake of the server\n/);
   });
 
-  test('reads a recording, and inflates what its handshake allows', () => {
+  test('reads a recording, and inflates its compressed messages', () => {
     const file = join(temporaryFolder(), 'session.jsonl');
     const lines = [
       { pollywog: 'recording', version: 1, time: '2026-11-27T05:06:38.412Z', side: 'server', id: 7 },
@@ -97,11 +97,11 @@ describe('pollywog explain', () => {
     assert.ok(frame.fields.some(({ name }) => name === 'Masking-key'));
   });
 
-  test('refuses what it cannot read, in a sentence', () => {
+  test('refuses unreadable input, in a sentence', () => {
     const refused: readonly (readonly [words: string[], why: RegExp])[] = [
       [[], /^pollywog: usage: pollywog explain HEX\|FILE\|-/],
       [['810'], /3 hexadecimal digits do not make whole bytes/],
-      [['hello'], /there is no file hello, and it is not hexadecimal, such as 8105/],
+      [['hello'], /hello is neither a file nor hexadecimal digits such as 8105/],
       [['-'], /stdin is empty; nothing to explain/],
       [[hello, '--role', 'proxy'], /--role must be client or server/],
       [[hello, '--as', 'text'], /--as is not an option of explain/],

@@ -149,7 +149,7 @@ test('histories over a quarter of the limit are shortened before any connection 
   assert.equal(connection.phase, 'open');
 });
 
-test('the loop counts all that usedMemory counts: each kind alone makes it close the largest holder', {
+test('the loop counts the same memory as usedMemory: each kind alone makes it close the largest holder', {
   timeout: 30_000,
 }, async t => {
   const path = join(temporaryFolder(), 'access.log');

@@ -139,7 +139,7 @@ test('our own faults are called so', t => {
   );
 });
 
-test('a serial number finds one connection, also if others had its id', () => {
+test('a serial number finds one connection, even if others had its id', () => {
   const [first, second] = [opened(), opened()];
   for (const connection of [first, second]) {
     receive(connection, closeFrame(connection === first ? 4000 : 4001));

@@ -1,4 +1,4 @@
-/** Recordings of a server: which files there are, and what is in them. */
+/** A server's recordings: their files, and the contents. */
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -107,7 +107,7 @@ test('a session over TLS is recorded decrypted, and a compressed message inflate
   ]);
 });
 
-test('credentials of URLs, headers and first messages are in no recording, unless --record-credentials asks for them', async () => {
+test('credentials of URLs, headers and first messages are in no recording, unless --record-credentials keeps them', async () => {
   for (const recordCredentials of [false, true]) {
     const folder = temporaryFolder();
     const server = await listen({ record: folder, recordCredentials });
@@ -156,7 +156,7 @@ test('recordings end at --record-max, and the sessions continue', async () => {
   assert.match(last?.kind === 'cut' ? last.why : '', /20KB \(--record-max\)/);
 });
 
-test('a session whose recording was cut holds no memory for it', () => {
+test('a cut recording holds no memory', () => {
   const server = newFakeServer();
   const recordings = openRecordings(server, temporaryFolder());
   recordEveryone(recordings, []);
@@ -176,7 +176,7 @@ test('a session whose recording was cut holds no memory for it', () => {
   assert.equal(decoderMemory(session.decoder) + session.redactor.held + session.unread.length, 0);
 });
 
-test('a folder that others may read is refused, and says what to do', () => {
+test('a folder that others may read is refused, with a remedy', () => {
   const folder = temporaryFolder();
   writeFileSync(join(folder, 'a.txt'), '');
   chmodSync(folder, 0o755);
@@ -212,7 +212,7 @@ test('the command record begins in the middle of a session, and ends with off', 
   ]);
 });
 
-test('while all sessions are recorded, a turn reads one of them, and none is mixed with another', async () => {
+test('while all sessions are recorded, each turn reads only one of them', async () => {
   const folder = temporaryFolder();
   const server = await listen({ record: folder });
   const clients = await Promise.all(

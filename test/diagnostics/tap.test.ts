@@ -1,4 +1,4 @@
-/** Taps: what an observer sees of a connection. */
+/** Taps: the observers of connections. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { injectInput } from '../../src/core/fairness.ts';
@@ -12,7 +12,7 @@ import type { Connection } from '../../src/records/records.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 
-/** A tap that notes what it sees. */
+/** A tap that notes each call. */
 function newNotes(): { tap: Tap; notes: string[] } {
   const notes: string[] = [];
   const hex = (bytes: Uint8Array, start: number, end: number) =>

@@ -1,4 +1,4 @@
-/** Captures of packets, built byte by byte. */
+/** Packet captures, built byte by byte. */
 import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 import { describe, test } from 'node:test';
@@ -46,7 +46,7 @@ function ipV6(segment: Segment): Buffer {
   return Buffer.concat([header, payload]);
 }
 
-/** How a packet begins, by the type of its link. */
+/** The type of each link, and the size of its header. */
 const links = {
   'BSD loopback': { type: 0, before: 4 },
   Ethernet: { type: 1, before: 14 },
@@ -161,7 +161,7 @@ describe('a capture of one connection', () => {
     assert.throws(() => readCapture(raw([])), /the capture has no TCP packet/);
   });
 
-  test('that is cut off or damaged anywhere causes no other error', () => {
+  test('that is truncated or damaged anywhere causes only these errors', () => {
     for (const whole of [raw(session), pcapng(session.map(ipV4), links['raw IP'].type)]) {
       for (let end = 4; end < whole.length; end++) {
         try {

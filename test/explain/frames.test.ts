@@ -1,4 +1,4 @@
-/** Frames whose explanations were written by hand from RFC 6455 §5 and RFC 7692 §7, not from the code. */
+/** Explanations of frames, written by hand from RFC 6455 §5 and RFC 7692 §7. */
 import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 import { describe, test } from 'node:test';
@@ -121,7 +121,7 @@ const fromClient: readonly Case[] = [
   ['818300000000e282ac', { content: 'text message: "€"' }],
   ['818400000000f09f9880', { content: 'text message: "😀"' }],
   ['0181000000 00e2 8082 00000000 82ac', { content: 'text message: "€"' }],
-  ['81810000000080', { refused: [/the byte 80 is not possible here/, 'RFC 6455 §8.1', 6] }],
+  ['81810000000080', { refused: [/the byte 80 is invalid here/, 'RFC 6455 §8.1', 6] }],
   ['818200000000c0af', { refused: [/the byte c0/, 'RFC 6455 §8.1', 6] }],
   ['818300000000eda080', { refused: [/the byte a0/, 'RFC 6455 §8.1', 7] }],
   ['818400000000f4908080', { refused: [/the byte 90/, 'RFC 6455 §8.1', 7] }],
@@ -131,7 +131,7 @@ const fromClient: readonly Case[] = [
   ['818200000000e282', { refused: [/must not end inside a character/, 'RFC 6455 §8.1', 7] }],
   ['0181000000 00e2 8081 00000000 41', { refused: [/the byte 41/, 'RFC 6455 §8.1', 13] }],
   // RFC 6455 §5.5.1 and §7.4.
-  ['88810000000003', { refused: [/begins with a code of 2 bytes/, 'RFC 6455 §5.5.1', 1] }],
+  ['88810000000003', { refused: [/must be empty or begin with a code of 2 bytes/, 'RFC 6455 §5.5.1', 1] }],
   ['88820000000003ec', { refused: [/code 1004/, 'RFC 6455 §7.4.1', 7] }],
   ['88820000000003ed', { refused: [/code 1005/, 'RFC 6455 §7.4.1', 7] }],
   ['88820000000003ee', { refused: [/code 1006/, 'RFC 6455 §7.4.1', 7] }],
@@ -181,7 +181,7 @@ const compressed: readonly Case[] = [
   ['c10df248050000 00ffffcac9c90700', { content: /13 bytes of DEFLATE data, 5 inflated .*: "Hello"$/ }],
   ['810548656c6c6f', { content: 'text message: "Hello"' }],
   ['c900', { refused: [/^a control frame must not be compressed$/, 'RFC 7692 §6.1', 0] }],
-  ['4103f248cdc004c9c90700', { refused: [/first frame of a compressed message only/, 'RFC 7692 §6.1', 5] }],
+  ['4103f248cdc004c9c90700', { refused: [/only in the first frame of a message/, 'RFC 7692 §6.1', 5] }],
   ['c103ffffff', { refused: [/valid DEFLATE data/, 'RFC 7692 §7.2.2', 4] }],
   ['a100', { refused: [/^RSV2 and RSV3/, 'RFC 6455 §5.2', 0] }],
 ];
@@ -203,7 +203,7 @@ const groups = {
 } as const;
 
 for (const [name, { sender, cases, isCompressed }] of Object.entries(groups)) {
-  describe(`explain says what ${name} means, and the byte at which a broken rule is certain`, () => {
+  describe(`explain describes ${name}, and names the byte that proves a broken rule`, () => {
     for (const [hex, expected] of cases) {
       const shown = hex.length > 60 ? `${hex.slice(0, 60)}…` : hex;
       test(shown, () => {

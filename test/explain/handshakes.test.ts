@@ -1,4 +1,4 @@
-/** Handshakes whose explanations were written by hand from RFC 6455 §4. */
+/** Explanations of handshakes, written by hand from RFC 6455 §4. */
 import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 import { describe, test } from 'node:test';
@@ -36,7 +36,7 @@ const answer = (changed: Fields = {}, line = 'HTTP/1.1 101 Switching Protocols')
   head(line, usualAnswer, changed);
 
 interface Expected {
-  /** By line: what its explanation says. */
+  /** Meanings by the start of the line. */
   readonly says?: Readonly<Record<string, RegExp>>;
   /** The broken rules, in order. */
   readonly refused?: readonly (readonly [rule: RegExp, section: string])[];
@@ -111,7 +111,7 @@ const cases: Readonly<
     undefined,
     {
       says: { 'Sec-WebSocket-Key': /^15 random bytes/ },
-      refused: [[/the base64 of 16 bytes/, '§4.1, item 7']],
+      refused: [[/must be 16 bytes in base64/, '§4.1, item 7']],
     },
   ],
   'version 8': [
@@ -188,7 +188,7 @@ function explained(client: Buffer, server: Buffer | undefined): HandshakeExplana
   return last!;
 }
 
-describe('explain says what each line of a handshake means, and which rule is broken', () => {
+describe('explain describes each line of a handshake, and names broken rules', () => {
   for (const [name, [client, server, { says = {}, refused = [] }]] of Object.entries(cases)) {
     test(name, () => {
       const { lines, breaches, size } = explained(client, server);
@@ -213,7 +213,7 @@ test('explain computes the accept value of the RFC step by step', () => {
   ]);
 });
 
-test('explain inflates what both ends send after a handshake that agreed to compression', () => {
+test('explain inflates messages after a handshake that agreed to compression', () => {
   const offered = request({ 'Sec-WebSocket-Extensions': 'permessage-deflate' });
   const agreed = answer({ 'Sec-WebSocket-Extensions': 'permessage-deflate' });
   const hello = Buffer.from('c107f248cdc9c90700', 'hex');

@@ -22,7 +22,7 @@ testExamples('conformance', {
     assert.equal(await runShell(t, workshop, exampleCode('conformance', 'sh grep')), '');
   },
 
-  // Run behind the driver, above.
+  // The example above runs it, after the driver.
   'sh grep': () => {},
 
   // All small cases are in test/client/conformance.test.ts.

@@ -12,7 +12,7 @@ testExamples('faults', {
   },
 
   'sh fault all': async (t, code) => {
-    // The client's output ends with it, and its answer says that it is connected.
+    // Redirected, the client does not keep the shell's output open. Its first message shows that it is connected.
     const isThere = 'until grep -qs hello out; do :; done';
     const printed = await runShell(t, newWorkshop(), code, {
       '-w 60s ws://localhost:8080/echo &': `-w 60s ws://localhost:8080/echo >out 2>err &\n${isThere}`,

@@ -1,6 +1,6 @@
 /**
- * `make examples`: runs the recipes of the manual page `testing` with the real programs. npm installs the runners of JavaScript
- * and the packed package. Chromium, pytest, Go and its module golang.org/x/net are those of Debian.
+ * `make examples`: runs the recipes of the manual page `testing` with the real programs. npm installs the test runners for
+ * JavaScript, and the packed package. Chromium, pytest, Go and the module golang.org/x/net come from Debian.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -69,7 +69,7 @@ const recipes: readonly Recipe[] = [
     mark: 'go golang.org',
     file: 'echo_test.go',
     needs: [],
-    // The module as Debian packages it: golang-go and golang-golang-x-net-dev.
+    // The module comes from Debian: golang-go and golang-golang-x-net-dev.
     run: [['env', 'GO111MODULE=off', 'GOPATH=/usr/share/gocode', 'go', 'test', '-v']],
   },
 ];

@@ -16,7 +16,7 @@ const code = (mark: string) => exampleCode('recordings', mark);
 let shared: Promise<Workshop> | undefined;
 after(async () => (await shared)?.server?.kill());
 
-/** Keeps the server beyond the test that starts it. */
+/** Keeps the server running after the test that starts it. */
 const lasting = { after() {} } as unknown as TestContext;
 
 /** A workshop for all examples: its server records, and echo.jsonl is recorded. */
@@ -68,7 +68,7 @@ testExamples('recordings', {
     assert.match(await runLines(await recordedWorkshop(), example), /^replayed 2 sessions: .*: equal\n$/);
   },
 
-  // Afterwards the server records no more.
+  // The last example for this server: it turns recording off.
   'sh pollywog record 7': async (_, example) => {
     const workshop = await recordedWorkshop();
     const client = await connectRaw(workshop.server!.port, { path: '/echo' });

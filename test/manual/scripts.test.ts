@@ -87,7 +87,7 @@ testExamples('scripts', {
   },
 });
 
-test('every line of the table of the language is one that the parser accepts', () => {
+test('the parser accepts every line in the table of the language', () => {
   const [, rows = ''] = /^\| line \| meaning \|\n\|[-|]+\|\n(.*?)\n\n/ms.exec(manualPage('scripts')) ?? [];
   const lines = rows.split('\n').flatMap(row => row.split('|')[1]!.match(/(?<=`)[^`]+(?=`)/g) ?? []);
   const kinds = lines.filter(line => /^[<>\w]/.test(line));

@@ -29,7 +29,7 @@ testExamples('testing', {
     assert.match(printed, /^(?:#|ℹ) fail 0$/m);
   },
 
-  // `make examples` runs these with the programs that they are for, which it installs.
+  // `make examples` installs these test runners and runs the examples.
   'js vitest': checkSyntax,
   'js @jest/globals': checkSyntax,
   'js @playwright/test': checkSyntax,

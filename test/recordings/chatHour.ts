@@ -1,6 +1,6 @@
 /**
- * An hour of chat, sped up: people come to rooms, talk and leave. `make replay` records it, and replays it against the same build,
- * which must be equal, and against one in which the chat forgets something, which must not.
+ * An hour of chat, sped up: people enter rooms, talk and leave. `make replay` records it, and replays it twice: against the same
+ * build, which must be equal, and against a build with a bug in the chat, which must differ.
  */
 import { execFile } from 'node:child_process';
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -27,7 +27,7 @@ export interface ChatHour {
   readonly seed: number;
 }
 
-/** How often each of them speaks, and how long they stay, on average. */
+/** Averages for each person. */
 const secondsBetweenPosts = 30;
 const secondsOfStay = 900;
 /** Actions within this many seconds reach the server together. */
@@ -66,7 +66,7 @@ export async function chatFor(port: number, { people, minutes, seed }: ChatHour)
   return posts;
 }
 
-/** Waits until the server has answered everybody. */
+/** Waits until the server has answered all clients. */
 async function settle(clients: readonly ChatClient[]): Promise<void> {
   for (const client of clients) {
     client.onPacket = undefined;
@@ -128,7 +128,7 @@ export function plantChange(): string {
   const { file, find, replace } = plantedChange;
   const path = join(folder, 'dist', file);
   const parts = readFileSync(path, 'utf8').split(find);
-  if (parts.length !== 2) throw new Error(`the text to replace is ${parts.length - 1} times in ${file}`);
+  if (parts.length !== 2) throw new Error(`the text to replace occurs ${parts.length - 1} times in ${file}`);
   writeFileSync(path, parts.join(replace));
   return join(folder, 'dist/server.js');
 }

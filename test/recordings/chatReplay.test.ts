@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { plantChange, recordHour, replayAgainst } from './chatHour.ts';
 
-test('a recorded chat is equal when it is replayed, and differs if the server has changed', async () => {
+test('a replay of a recorded chat is equal against the same server, and differs against a changed one', async () => {
   const { folder } = await recordHour({ people: 6, minutes: 8, seed: 7 });
   const sessions = readdirSync(folder).length;
   assert.ok(sessions > 6);

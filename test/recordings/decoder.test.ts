@@ -79,7 +79,7 @@ test('the events do not depend on how the bytes are divided', () => {
   for (const size of [1, 2, 7, 1000]) assert.deepEqual(lines(events(session, size)), decoded);
 });
 
-test('each frame has the bytes with which it was sent', () => {
+test('each event of a frame has the bytes of the frame', () => {
   const raw = events(session).flatMap(event => (event.kind === 'frame' ? [event.raw!] : []));
   const sent = session.slice(2).map(([, bytes]) => bytes);
   assert.deepEqual(Buffer.concat(raw), Buffer.concat(sent));
@@ -122,7 +122,7 @@ test('a frame that announces more than can be recorded is recorded as bytes', ()
   assert.deepEqual(lines(found.slice(2)), [{ from: 'client', bytes: terabyte.toString('hex') }]);
 });
 
-test('compressed messages are inflated, with the context of those before them', () => {
+test('compressed messages are inflated with the context of earlier ones', () => {
   const text = 'croak croak croak '.repeat(20);
   const compress = (dictionary?: Buffer) =>
     deflateRawSync(text, {
@@ -156,7 +156,7 @@ test('messages that may refer to one that was not inflated have no content', () 
       ['server', response(field)],
       ['client', sent(compress(first))],
       ['client', sent(compress(huge))],
-      // With context takeover, it refers to the end of the message that was too long.
+      // With context takeover, it refers to the end of the huge message.
       ['client', sent(compress(last, extensions.length === 0 ? `quack ${'y'.repeat(10)}` : ''))],
     ]);
     return found.slice(2).map(event => event.kind === 'frame' && event.content?.bytes.toString());

@@ -1,4 +1,4 @@
-/** Recordings contain no credentials, wherever clients send them, and everything else. */
+/** Recordings omit credentials wherever clients send them, and keep everything else. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Opcode } from '../../src/protocol/codes.ts';
@@ -17,7 +17,7 @@ test('credentials in URLs are replaced, and other parameters are kept', () => {
   for (const [url, expected] of Object.entries(cases)) assert.equal(redactUrl(url), expected);
 });
 
-test('credentials in header fields are replaced, also those that are offered as subprotocols', () => {
+test('credentials in header fields are replaced, including those offered as subprotocols', () => {
   const redacted = redactHeaders({
     ...{
       host: 'localhost',
@@ -61,7 +61,7 @@ function text(bytes: string): FrameEvent {
   };
 }
 
-test('a first message loses its credentials, and with them its raw bytes', () => {
+test('a first message with credentials loses them, and its raw bytes', () => {
   const cases: Record<string, string> = {
     '{"token":"abc","room":"pond"}': '{"token":"***","room":"pond"}',
     '{"user":"ada","password": "abc"}': '{"user":"ada","password": "***"}',

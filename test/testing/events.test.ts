@@ -20,7 +20,7 @@ function newSource() {
   };
 }
 
-test('a wait finds an event that has happened since the reset, and one to come', async t => {
+test('waitFor finds past events since the last reset, and future ones', async t => {
   const server = await listen();
   t.after(() => server.close());
   const past = server.waitFor(({ event }) => event === 'opened');
@@ -39,7 +39,7 @@ test('a wait finds an event that has happened since the reset, and one to come',
   );
 });
 
-test('a wait that fails shows the last events, and one of a closed server fails at once', async () => {
+test('a failed wait shows the last events; when the server closes, waits fail at once', async () => {
   const { ring, close, add } = newSource();
   add('splash');
   await assert.rejects(
@@ -80,7 +80,7 @@ test('a reader that is too slow loses the oldest events, and learns how many', a
   assert.ok(ring.events.length <= maxKeptEvents);
 });
 
-test('a reader that waits gets each event, and events that a reset drops do not count as lost', async () => {
+test('a waiting reader gets each event; events that a reset drops do not count as lost', async () => {
   const { ring, close, add } = newSource();
   const reader = readEvents(ring);
   const waiting = reader.next();

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 const module = (path: string) => JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href);
 
-/** Runs in a process of its own, which has nothing else open. */
+/** Runs in its own process, without other resources. */
 const script = `
 // Node itself opens these when any socket is destroyed.
 const streams = [process.stdout, process.stderr];
@@ -55,6 +55,6 @@ test('200 servers opened and closed in one process leave no handle, timer, liste
   assert.deepEqual(after, before);
   assert.equal(listeners, 0);
   assert.ok(alive <= 1, `${alive} of 200 servers are still in memory`);
-  // A server's record alone has some 20 KB.
+  // A server's record alone takes some 20 KB.
   assert.ok(grown < 500_000, `a hundred servers left ${grown} bytes behind`);
 });

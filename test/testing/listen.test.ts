@@ -31,7 +31,7 @@ async function open(t: TestContext, options: ListenOptions = {}): Promise<TestSe
   return server;
 }
 
-test('a handler in process answers messages, and its state begins anew with a reset', async t => {
+test('a handler in process answers messages, and a reset renews its state', async t => {
   const server = await open(t, { port: 0, handlers: { quiz }, maxMessage: '1MB' });
   assert.match(server.url, /^ws:\/\/127\.0\.0\.1:\d+$/);
   assert.ok(server.url.endsWith(`:${server.port}`));
@@ -78,7 +78,7 @@ test('a reset forgets channels, options that were set, counters and closed conne
   assert.ok(events.includes('opened') && !events.includes('frame'), String(events));
 });
 
-test('connections are live views, by which a test sends and closes', async t => {
+test('connections are live views: a test can send and close', async t => {
   const server = await open(t);
   const client = await connect(`${server.url}/echo`);
   const [connection, ...others] = server.connections;
@@ -137,7 +137,7 @@ test('a test gives faults to a connection of any handler', async t => {
   assert.deepEqual(connection!.fault('stall'), []);
 });
 
-test('every command of the table is a method, which takes the words of its command line', async t => {
+test('every command of the table is a method with the words of its command line as arguments', async t => {
   const server = await open(t, {
     handlers: { sums: { message() {}, command: (words: readonly string[]) => words.length } },
   });
@@ -161,14 +161,14 @@ test('every command of the table is a method, which takes the words of its comma
   await assert.rejects(server.commands.list(), { message: 'the server has closed' });
 });
 
-/** The type `CommandName` as a list: it is written by hand, so that editors show it. */
+/** The type `CommandName` as a list. It is written by hand, because editors then show the names. */
 function namesInInterface(): string[] {
   const text = readFileSync(new URL('../../../src/testing/interface.ts', import.meta.url), 'utf8');
   const [, names = ''] = /export type CommandName =(.*?);/s.exec(text) ?? [];
   return [...names.matchAll(/'([a-z]+)'/g)].map(([, name = '']) => name).toSorted();
 }
 
-test('an option that is unknown, invalid or only for the program is refused, and names what to do', async () => {
+test('an option that is unknown, invalid or only for the program is refused, with a remedy', async () => {
   const refusal = async (options: object) =>
     listen(options as ListenOptions).then(
       () => 'no error',
@@ -197,7 +197,7 @@ test('an option that is unknown, invalid or only for the program is refused, and
   assert.match(await refusal({ listen: 'unix:/no/such/folder/x' }), /there is no such folder/);
 });
 
-test('any other option of the program has the name of its type, and is read', async t => {
+test('listen reads every other option of the program, by the name in its type', async t => {
   const forProgram = ['help', 'version', 'config', 'daemon', 'pidFile', 'stdin'];
   const names = Object.keys(serverOptions).filter(name => !forProgram.includes(name));
   assert.ok(names.length > 80);
@@ -225,7 +225,7 @@ test('handlers may be the folder of modules, and a server may listen on a Unix s
   assert.deepEqual((await empty.commands.info()).modules, []);
 });
 
-test('a server writes nothing, installs no handler of signals or errors, and opens only the files that options name', () => {
+test('a server writes nothing, installs no handler for signals or errors, and opens only files that options name', () => {
   const script = `
     import { connect } from ${JSON.stringify(new URL('../../src/client/index.js', import.meta.url).href)};
     import { listen } from ${JSON.stringify(new URL('../../src/index.js', import.meta.url).href)};
@@ -251,7 +251,7 @@ test('a server writes nothing, installs no handler of signals or errors, and ope
   assert.deepEqual(readdirSync(folder), []);
 });
 
-test('a server that was unref’ed lets the process end, with its connections', () => {
+test('unref lets the process exit while the server and its connections are open', () => {
   const script = `
     import { connect } from ${JSON.stringify(new URL('../../src/client/index.js', import.meta.url).href)};
     import { listen } from ${JSON.stringify(new URL('../../src/index.js', import.meta.url).href)};
@@ -312,7 +312,7 @@ test('a server that has closed, or closes, refuses a reset', async () => {
   await assert.rejects(server.reset(), { message: 'the server is closing, and cannot be reset' });
 });
 
-test('a command that stops the server ends it as close does', async () => {
+test('the command stop ends the server like close()', async () => {
   const server = await listen();
   const client = await connect(server.url);
   assert.deepEqual(await server.commands.stop(), { stopping: 1 });
