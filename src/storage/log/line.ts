@@ -192,6 +192,28 @@ export function parseLineObject(line: Buffer): Fields | undefined {
   return typeof value === 'object' && value !== null ? (value as Fields) : undefined;
 }
 
+/** @returns the length of the JSON object at the start of the line; 0 if it has none, or only a part of one */
+export function objectEnd(line: Buffer): number {
+  let depth = 0;
+  let isInString = false;
+  for (let at = 0; at < line.length; at++) {
+    const byte = line[at]!;
+    if (isInString) {
+      if (byte === backslash) at++;
+      else if (byte === quote) isInString = false;
+    } else if (byte === quote) isInString = true;
+    else if (byte === openingBrace) depth++;
+    else if (byte === closingBrace) depth--;
+    if (depth === 0) return parseLineObject(line.subarray(0, at + 1)) === undefined ? 0 : at + 1;
+  }
+  return 0;
+}
+
+const quote = 0x22;
+const backslash = 0x5c;
+const openingBrace = 0x7b;
+const closingBrace = 0x7d;
+
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -6,7 +6,15 @@ import { closeSync, fstatSync } from 'node:fs';
 import { log } from '../../log/log.ts';
 import { maxJsonEscape } from '../../protocol/limits.ts';
 import { openRegular, storageError, toRead } from '../disk.ts';
-import { type LineHead, type LogMark, parseLineObject, parseMark, parseRecord, readHead } from './line.ts';
+import {
+  type LineHead,
+  type LogMark,
+  objectEnd,
+  parseLineObject,
+  parseMark,
+  parseRecord,
+  readHead,
+} from './line.ts';
 import { readAt, readBackwards } from './readBackwards.ts';
 import type { LogBounds, LogRecord } from './records.ts';
 import { type LogFiles, segmentPath } from './segments.ts';
@@ -195,7 +203,11 @@ function* readSegment(files: LogFiles, number: number | undefined, reading: Read
 const newline = 0x0a;
 const openingBrace = 0x7b;
 
-/** Cuts off a last line that was written in part. @returns the size of the current segment */
+/**
+ * Cuts off a last line that was written in part. A whole line stays: without its newline, or with other bytes in place of it,
+ * which only damage leaves.
+ * @returns the size of the current segment
+ */
 function* repairTail(files: LogFiles, reading: Reading): Generator<void, number> {
   const descriptor = files.descriptor!;
   const { size } = fstatSync(descriptor);
@@ -207,9 +219,10 @@ function* repairTail(files: LogFiles, reading: Reading): Generator<void, number>
     const isOurs = line[0] === openingBrace;
     // A line that only lacks its newline gets it with the next append. A long line may be another program's.
     if (isTooLong ? isOurs : parseLineObject(line) !== undefined) return false;
-    // After a power cut a file may end in NULs.
-    if (!isOurs || line.includes(0)) reading.isTailDamaged = true;
-    end = start;
+    const whole = isTooLong ? 0 : objectEnd(line);
+    // After a power cut a file may end in NULs. A line written in part is the beginning of an object, and nothing else.
+    if (!isOurs || whole > 0 || line.includes(0)) reading.isTailDamaged = true;
+    end = start + whole;
     return false;
   });
   if (end < size) {
@@ -238,7 +251,7 @@ function readLine(reading: Reading, bytes: Buffer, start: number, isTooLong: boo
   } else if (seq === candidate?.head.seq || isKnown(reading, seq)) {
     reading.duplicates++;
     reading.suspects = 2;
-  } else if (seq >= reading.last) noteDamage(reading);
+  } else if (seq >= reading.last) noteMisplaced(reading, seq);
   else {
     if (candidate !== undefined) {
       if (seq < candidate.head.seq) keepCandidate(reading);
@@ -273,6 +286,12 @@ function isKnown({ numbers, last }: Reading, seq: number): boolean {
 function noteDamage(reading: Reading): void {
   reading.damaged++;
   noteLost(reading, newerSeq(reading));
+}
+
+/** A line has a higher number than what follows it: either its number is damaged, or that of a mark behind it. */
+function noteMisplaced(reading: Reading, seq: number): void {
+  noteDamage(reading);
+  noteLost(reading, Math.min(seq, reading.lastSeq ?? seq));
 }
 
 /** The number after which a message would be lost here; infinite at the end of the log. */

@@ -169,6 +169,65 @@ test('a torn last line is cut off, a whole one without its newline is kept', t =
   assert.equal(again.unreadSeq, 0);
 });
 
+test('a whole last line is kept if other bytes are in place of its newline, and the log knows that its end is damaged', t => {
+  captureLog(t);
+  const garbage = ['x', '}', '"', '{', '\0', '\0\0\0', '{"id":"', 'xx}', '}{}'];
+  const texts = ['', 'a } b', '{"a":[1,{"b":"}"}]}', 'quotes "}\\" and \\'];
+  for (const bytes of garbage) {
+    for (const text of texts) {
+      const log = openScratchLog(t);
+      log.log.append([...numbered(3, 1), said(4, text)]);
+      const content = fileContent(log);
+      writeFileSync(current(log), content.slice(0, content.length - 1));
+      writeFileSync(current(log), bytes, { flag: 'a' });
+      const again = openScratchLog(t, log);
+      assert.deepEqual(numbersOf(again.records), upTo(4), bytes);
+      assert.equal(again.records.at(-1)?.seq, 4);
+      assert.ok(again.unreadSeq >= 4, 'messages after it may be missing');
+      assert.equal(again.lastSeq, 4 + skipped, 'no number is used again');
+      again.log.append(numbered(1, again.lastSeq + 1));
+      again.log.close();
+      const third = openScratchLog(t, log);
+      assert.deepEqual(numbersOf(third.records), [...upTo(4), 5 + skipped], bytes);
+    }
+  }
+});
+
+test('messages before a mark with a damaged number are kept, or the log knows that they are missing', t => {
+  captureLog(t);
+  const log = filledLog(t, 6);
+  const reopened = openScratchLog(t, log);
+  reopened.log.append(numbered(2, 7));
+  reopened.log.close();
+  const content = fileContent(log);
+  for (const digit of '12345689') {
+    const mark = content.indexOf('"next":7');
+    writeFileSync(
+      current(log),
+      `${content.slice(0, mark)}"next":${digit}${content.slice(mark + '"next":7'.length)}`,
+    );
+    const again = openScratchLog(t, log);
+    const found = numbersOf(again.records);
+    for (const seq of upTo(8))
+      assert.ok(found.includes(seq) || seq <= again.unreadSeq, `next ${digit}: message ${seq} is missing`);
+    assert.ok(again.lastSeq >= 8, digit);
+    again.log.close();
+  }
+});
+
+test('a last line is torn wherever it was cut, and its number is used again', t => {
+  captureLog(t);
+  const log = openScratchLog(t);
+  log.log.append([...numbered(2, 1), said(3, 'a "}" {"b":1} c', { channel: 'x{}' })]);
+  const content = fileContent(log);
+  const start = content.lastIndexOf('{"id"');
+  for (let end = start + 1; end < content.length - 1; end++) {
+    writeFileSync(current(log), content.slice(0, end));
+    const torn = openScratchLog(t, log);
+    assert.deepEqual([torn.lastSeq, torn.unreadSeq, numbersOf(torn.records)], [2, 0, upTo(2)], String(end));
+  }
+});
+
 test('after a crash of the system the numbers jump, and nothing before the crash counts as complete', t => {
   captureLog(t);
   for (const fsync of ['everysec', 'no', 'always'] as const) {

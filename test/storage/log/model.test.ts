@@ -76,6 +76,16 @@ interface Model {
   isDamaged: boolean;
   /** A digit of a number may be wrong, which nothing can notice in the only line of a segment. */
   isMisnumbered: boolean;
+  /** Messages whose line has the number of another message now. Failed appends leave gaps, so no reader can notice it. */
+  readonly renumbered: Set<number>;
+}
+
+/** @param at the index of a byte @returns the number of the message, if the byte is a digit of it */
+function numberAt(text: string, at: number): number | undefined {
+  const start = text.lastIndexOf('\n', at - 1) + 1;
+  const [head = '', digits = ''] = /^\{"id":"\w+-(\d+)"/.exec(text.slice(start)) ?? [];
+  const end = start + head.length - 1;
+  return at >= end - digits.length && at < end ? Number(digits) : undefined;
 }
 
 const isForget = (record: LogMessage | LogForget): record is LogForget => 'isForget' in record;
@@ -88,6 +98,12 @@ function kept({ stored }: Model): LogMessage[] {
 }
 
 function check(model: Model, log: ScratchLog): void {
+  if (log.log.epoch !== model.epoch) {
+    // The file was not recognised, and kept under another name. A cursor of the old epoch gets a gap, and numbers begin again.
+    model.epoch = log.log.epoch;
+    model.acknowledged = 0;
+    model.stored.length = 0;
+  }
   const all = new Map(kept(model).map(one => [one.seq, one]));
   const read = log.records.filter((one): one is LogMessage => !isForget(one));
   const forgets = log.records.filter(isForget);
@@ -99,13 +115,12 @@ function check(model: Model, log: ScratchLog): void {
     assert.deepEqual(all.get(seq)?.data, data);
   }
   if (!model.isDamaged) assert.equal(read.length, all.size);
-  if (!model.isMisnumbered && log.log.epoch === model.epoch)
-    assert.ok(log.lastSeq >= model.acknowledged, 'numbers go back');
-  model.epoch = log.log.epoch;
+  if (!model.isMisnumbered) assert.ok(log.lastSeq >= model.acknowledged, 'numbers go back');
   const found = new Set(read.map(({ seq }) => seq));
   for (const { seq, channel } of all.values()) {
     const isKnownMissing =
       seq <= log.unreadSeq ||
+      model.renumbered.has(seq) ||
       forgets.some(one => one.channel === channel && one.seq >= seq) ||
       found.has(seq);
     assert.ok(isKnownMissing, `message ${seq} is missing, and the log does not say so`);
@@ -115,7 +130,6 @@ function check(model: Model, log: ScratchLog): void {
 test('whatever happens, every acknowledged message is read again, or the log says that it may be missing', async t => {
   captureLog(t);
   const run = async (steps: readonly Step[]) => {
-    const model: Model = { epoch: '', stored: [], acknowledged: 0, isDamaged: false, isMisnumbered: false };
     let room = Number.POSITIVE_INFINITY;
     const disk = diskWith({
       write(descriptor, bytes) {
@@ -129,6 +143,14 @@ test('whatever happens, every acknowledged message is read again, or the log say
       openScratchLog(context, { directory, rotateAt: 600, disk, boot: `boot${boot}` });
     let log = open(t);
     const { epoch } = log.log;
+    const model: Model = {
+      epoch,
+      stored: [],
+      acknowledged: 0,
+      isDamaged: false,
+      isMisnumbered: false,
+      renumbered: new Set(),
+    };
     let next = log.lastSeq + 1;
     for (const one of steps) {
       if (one.kind === 'append') {
@@ -154,6 +176,8 @@ test('whatever happens, every acknowledged message is read again, or the log say
       } else if (one.kind === 'damage') {
         const path = join(directory, 'messages.jsonl');
         const bytes = readFileSync(path);
+        const number = numberAt(bytes.toString('latin1'), one.at % bytes.length);
+        if (number !== undefined && one.bytes === '5') model.renumbered.add(number);
         bytes.write(one.bytes, one.at % bytes.length);
         writeFileSync(path, bytes);
         model.isDamaged = true;
