@@ -38,7 +38,7 @@ export function dial(
   observe?: (from: Side, bytes: Uint8Array) => void,
 ): Promise<OpenConnection | Outcome> {
   const { address, request, timeout } = configuration;
-  // RFC 6455 §4.1, 7 [4.1-25, 4.1-26]: random, and new for each connection.
+  // RFC 6455 §4.1, 7 [4.1-25, 4.1-26]: a new random key for each connection.
   const nonce = randomBytes(16);
   const socket = openSocket(configuration, identity);
   return new Promise(resolve => {
@@ -78,7 +78,7 @@ export function dial(
           observe?.('server', received.subarray(0, end));
           if (head.status === 101) {
             socket.pause();
-            // RFC 6455 §4.1 [4.1-36]: the client checks the answer.
+            // RFC 6455 §4.1 [4.1-36]: the client validates the response.
             settle({
               socket,
               agreement: finishHandshake(head, request, nonce),
@@ -93,7 +93,7 @@ export function dial(
         if (received.length - refused.end >= bodyLength(refused.head)) finish();
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
-        // RFC 6455 §7.2.1 [7.2.1-1, 7.2.1-2]: an invalid answer fails the connection.
+        // RFC 6455 §7.2.1 [7.2.1-1, 7.2.1-2]: an invalid response fails the connection.
         settle(outcome(ExitCode.ProtocolError, error.message));
       }
     };
@@ -105,7 +105,7 @@ export function dial(
       const head = startHandshake(request, nonce);
       trace(headLines('>', head));
       observe?.('client', head);
-      // RFC 6455 §4.1 [4.1-2, 4.1-17, 4.1-35]: the handshake, and nothing more before the answer.
+      // RFC 6455 §4.1 [4.1-2, 4.1-17, 4.1-35]: sends the handshake, and nothing more before the response.
       socket.write(head);
     });
     // RFC 6455 §4.1 [4.1-12]: a connection that cannot be opened fails.

@@ -91,7 +91,7 @@ const retryableCodes: readonly number[] = [
 /** The outcome that follows from the server's close code. */
 function verdictOf({ endpoint, closeCode, isLeaving }: ClientSession, code: number, reason: string): Outcome {
   const shown = `${code}${reason === '' ? '' : `: ${reason}`}`;
-  // RFC 6455 §7.1.7 [7.1.7-2]: the user learns why the connection failed.
+  // RFC 6455 §7.1.7 [7.1.7-2]: the client tells its user why the connection failed.
   if (endpoint.hasFailed) return outcome(ExitCode.ProtocolError, `the connection failed: ${shown}`);
   const isRetryable = !isLeaving && retryableCodes.includes(code);
   // RFC 6455 §5.5.1: a server typically answers a close frame with the same code.
@@ -223,7 +223,7 @@ function closed(session: ClientSession, code: number, reason: string): void {
   session.verdict ??= verdictOf(session, code, reason);
   session.socket.end();
   clearTimeout(session.deadline);
-  // RFC 6455 §5.5.1, §7.1.1 [5.5.1-10, 7.1.1-4]: the client waits for the server, but only for a while.
+  // RFC 6455 §5.5.1, §7.1.1 [5.5.1-10, 7.1.1-4]: the client waits a reasonable time for the server.
   session.deadline = setTimeout(() => session.socket.destroy(), lingerTime);
   session.wake();
 }
@@ -289,7 +289,7 @@ function compress(deflater: DeflateContext, bytes: Uint8Array): Uint8Array {
   return deflateMessage(deflater, bytes, 0, bytes.length);
 }
 
-/** Sends a fragment of a binary message (RFC 6455 §5.4, §6.1 [5.4-6, 6.1-5]), so the whole message need not be in memory. */
+/** Sends a fragment of a binary message (RFC 6455 §5.4, §6.1 [5.4-6, 6.1-5]), so the message need not be in memory as a whole. */
 export function sendFragment(
   session: ClientSession,
   isFirst: boolean,

@@ -40,7 +40,7 @@ import { scheduleFlush } from './send.ts';
  * @param code a WebSocket close code (RFC 6455 §7.4), which other wires translate
  */
 export function closeConnection(connection: Connection, code: number, reason: string): void {
-  // RFC 6455 §7.3 [7.3-1]: a server may close a connection whenever it wants.
+  // RFC 6455 §7.3 [7.3-1]: a server may close a connection at any time.
   if (connection.phase === 'open')
     runIsolated(connection, () => connection.wire.close(connection, code, reason));
 }

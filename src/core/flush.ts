@@ -145,7 +145,7 @@ function resumeProducers(producers: Producers): void {
 /** @returns false if the connection is lost */
 function writeQueue(connection: Connection): boolean {
   const { queue, socket } = connection;
-  // RFC 6455 §6.1 [6.1-9]: the frames are transmitted.
+  // RFC 6455 §6.1 [6.1-9]: the socket transmits the frames.
   const error =
     queue.earlier === undefined
       ? socket.writeOne(queue.chunk!.bytes, queue.start, queue.end)

@@ -66,7 +66,7 @@ function resumeLimited(connection: Connection, bucket: Bucket, limit: Rate): voi
       `it sent messages faster than ${rateKind.show(limit)}, and more than another burst waited`,
       'messageRate',
     );
-    // RFC 6455 §7.4.1 [7.4.1-f]: 1008 is for a violated policy.
+    // RFC 6455 §7.4.1 [7.4.1-f]: 1008 is for a message that violates a policy.
     closeConnection(connection, CloseCode.PolicyViolation, 'too many messages');
   } else if (endpoint === undefined) scheduleFlush(connection);
   else resumeMessages(connection);

@@ -34,7 +34,7 @@ export function sendMessage(
   end: number,
 ): void {
   const { endpoint, phase } = connection;
-  // RFC 6455 §6.1 [5.1-7, 5.5.1-5, 6.1-2, 6.1-3]: only while the connection is open.
+  // RFC 6455 §6.1 [5.1-7, 5.5.1-5, 6.1-2, 6.1-3]: messages are sent only while the connection is open.
   if (phase !== 'open' || (endpoint !== undefined && endpoint.state !== 'OPEN')) return;
   connection.messagesOut++;
   if (endpoint === undefined) {
@@ -81,7 +81,7 @@ export function keptFrame(arena: ArenaUse, { isText, bytes, start, end }: Messag
 
 /** Sends a control frame. Its payload of at most 125 bytes is copied. */
 export function sendControl(connection: Connection, opcode: number, { bytes, start, end }: ByteRange): void {
-  // RFC 6455 §5.5 [5.4-2, 5.5-1, 5.5.2-1]; RFC 7692 §6 [7692-6-2, 7692-6-6]: neither fragmented nor compressed.
+  // RFC 6455 §5.5 [5.4-2, 5.5-1, 5.5.2-1]; RFC 7692 §6 [7692-6-2, 7692-6-6]: never fragmented or compressed.
   queueFrame(connection, FIN | opcode, bytes, start, end);
 }
 

@@ -24,7 +24,7 @@ export function drainServer(server: Server, why: string): void {
     // Commands still work during the shutdown.
     if (entry?.kind !== 'connection' || entry.phase !== 'open' || entry.isControl) continue;
     noteEnding(entry, 'server', `the server is shutting down (${why})`, { cause: 'shutdown' });
-    // RFC 6455 §7.4.1 [7.4.1-b]: 1001 is for a server that goes down.
+    // RFC 6455 §7.4.1 [7.4.1-b]: 1001 is for a server that shuts down.
     closeConnection(entry, CloseCode.GoingAway, 'the server is going away');
   }
   scheduleTurn(server);

@@ -28,7 +28,7 @@ export function newTlsWire(secure: Secure, inside: Wire): Wire {
     },
 
     receive(connection, bytes, start, end) {
-      // RFC 6455 §10.6 [4.2.2-2, 10.6-1]: after the TLS handshake everything is encrypted.
+      // RFC 6455 §10.6 [4.2.2-2, 10.6-1]: after the TLS handshake, all data is encrypted.
       if (secure(connection, bytes.subarray(start, end))) {
         connection.wire = handshake;
       } else {

@@ -28,7 +28,7 @@ export function parseBreaks(text: string): Break[] {
     const [, id, file, from, to] = /^(\S+) (\S+)\n- (.+)\n\+(?: (.*))?$/.exec(block.trimEnd()) ?? [];
     if (id === undefined || file === undefined || from === undefined)
       throw new Error(
-        `breaks.txt: an entry has a rule and a file, a line with "- " and one with "+ ": ${block}`,
+        `breaks.txt: write a rule and a file, then a line with "- " and one with "+ ", not: ${block}`,
       );
     return { id, file, from, to: to ?? '' };
   });
@@ -62,7 +62,7 @@ export function attemptsAt(places: readonly Place[], breaks: readonly Break[]): 
     const own = changes.filter(({ change }) => change !== undefined);
     const rest = changes.filter(({ change }) => change === undefined).map(({ id }) => id);
     const attempt = (ids: readonly string[], change: Break | undefined): Attempt => ({ ids, place, change });
-    // The first entry of a marker is for all its rules that have none.
+    // Rules without an entry share the first entry of their marker.
     const shared = own.length > 0 && rest.length > 0 ? rest : [];
     return [
       ...own.map(({ id, change }, index) => attempt(index === 0 ? [id, ...shared] : [id], change)),
@@ -90,12 +90,12 @@ export function brokenSource(text: string, { place, change }: Attempt): string {
   const broken = withoutStatement(text, codeAfter(text, offset));
   if (broken === undefined)
     throw new Error(
-      `${place.file}: the code after [${place.ids.join(', ')}] is no statement to remove; add an entry to breaks.txt`,
+      `${place.file}: the code after [${place.ids.join(', ')}] is not a statement that can be removed; add an entry to breaks.txt`,
     );
   return broken;
 }
 
-/** The offset of the first code after `offset`, behind comments. */
+/** The offset of the first code after `offset`, past any comments. */
 function codeAfter(text: string, offset: number): number {
   const comments = /(?:\s|\/\/.*|\/\*[\s\S]*?\*\/|\*.*)*/y;
   comments.lastIndex = offset;
@@ -122,7 +122,7 @@ function withoutStatement(text: string, at: number): string | undefined {
   return text.slice(0, at) + text.slice(end);
 }
 
-/** The offset of the first `closing` that is in no brackets and no string. */
+/** The offset of the first `closing` outside brackets and strings. */
 function endOfExpression(text: string, start: number, closing: string): number {
   let depth = 0;
   for (let at = start; at < text.length; at++) {

@@ -15,7 +15,7 @@ export function faultsOf(
   const unknown = [...places, ...tests].flatMap(({ file, ids }) =>
     ids
       .filter(id => !known.has(id))
-      .map(id => `${file} has the marker [${id}], which is no rule; correct it`),
+      .map(id => `${file} has the marker [${id}], but there is no such rule; correct the marker`),
   );
   return [
     ...twice.map(id => `${id} is listed twice; remove one`),
@@ -24,18 +24,18 @@ export function faultsOf(
   ];
 }
 
-function claimFaults({ statement: { id, notHere }, places, tests }: Claim): string[] {
+function claimFaults({ statement: { id, notApplicable }, places, tests }: Claim): string[] {
   const [place] = places;
   const [test] = tests;
-  if (notHere !== undefined) {
+  if (notApplicable !== undefined) {
     const found = place ?? test;
     return found === undefined
       ? []
-      : [`${id} is "not here", but ${found.file} has its marker; remove one of them`];
+      : [`${id} is "not applicable", but ${found.file} has its marker; remove one of them`];
   }
   if (place === undefined)
     return [
-      `${id} has no claim: add [${id}] beside the code that enforces it, or "not here: REASON" below the rule`,
+      `${id} has no marker: add [${id}] beside the code that enforces it, or "not applicable: REASON" below the rule`,
     ];
   return test === undefined
     ? [`${id} has no test: add [${id}] to the name of the test that fails without ${place.name}`]

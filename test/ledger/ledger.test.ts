@@ -1,11 +1,11 @@
-/** Every rule of RFC 6455 and RFC 7692 has a claim, the manual lists them all, and a sample of the claims is proven. */
+/** Every rule of RFC 6455 and RFC 7692 has code and a test, or a reason; the manual lists all rules; a sample is proven. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { manualPage } from '../support/documents.ts';
 import { type Attempt, attemptsAt, brokenSource, parseBreaks } from './breakage.ts';
 import { faultsOf, readLedger } from './check.ts';
 import { type NamedTest, type Place, placesIn, testsIn } from './markers.ts';
-import { manualPageOf, pagePath } from './page.ts';
+import { claimsOf, manualPageOf, pagePath } from './page.ts';
 import { allAttempts, proveAll } from './proof.ts';
 import { allStatements, parseStatements } from './statements.ts';
 
@@ -14,7 +14,7 @@ const limit = { timeout: 120_000 };
 describe('the ledger', () => {
   const { claims, faults } = readLedger();
 
-  test('has a claim for every rule, and a rule for every marker', () => {
+  test('has markers or a reason for every rule, and a rule for every marker', () => {
     assert.deepEqual(faults, []);
   });
 
@@ -24,7 +24,7 @@ describe('the ledger', () => {
     assert.ok(ids.includes('5.2-a') && ids.includes('7.4.1-i') && ids.includes('7692-7.2.2-1'));
   });
 
-  test('is the page of the manual', () => {
+  test('matches the page of the manual', () => {
     assert.equal(manualPage('rfc6455'), manualPageOf(claims), `${pagePath} is out of date; run make ledger`);
   });
 });
@@ -34,10 +34,11 @@ describe('make ledger', () => {
 
 5.1-1 MUST client
 A client masks.
+exception: not in a test.
 
 5.1-2 MAY proxy
 A proxy may.
-not here: there is none.
+not applicable: there is none.
 `;
   const statements = parseStatements(text, 'RFC 6455');
   const place = (id: string): Place => ({ ids: [id], file: 'src/a.ts', line: 0, name: 'mask' });
@@ -46,21 +47,35 @@ not here: there is none.
   test('accepts rules with code and a test, and rules with a reason', () => {
     assert.deepEqual(faultsOf(statements, [place('5.1-1')], [named('5.1-1')]), []);
     assert.deepEqual(
-      statements.map(({ id, section, party, notHere }) => [id, section, party, notHere]),
+      statements.map(({ id, section, party, text, notApplicable, exception }) => [
+        id,
+        section,
+        party,
+        text,
+        notApplicable,
+        exception,
+      ]),
       [
-        ['5.1-1', 'RFC 6455 §5.1', 'client', undefined],
-        ['5.1-2', 'RFC 6455 §5.1', 'proxy', 'there is none.'],
+        ['5.1-1', 'RFC 6455 §5.1', 'client', 'A client masks.', undefined, 'not in a test.'],
+        ['5.1-2', 'RFC 6455 §5.1', 'proxy', 'A proxy may.', 'there is none.', undefined],
       ],
     );
+    const page = manualPageOf(claimsOf(statements, [place('5.1-1')], [named('5.1-1')]));
+    assert.match(page, /A client masks\. Exception: not in a test\. Code: `mask` in /);
+    assert.match(page, /A proxy may\. Not applicable: there is none\.$/m);
   });
 
   test('names a rule without code or without a test, an unknown marker, and a rule with a reason and code', () => {
     const both = [place('5.1-1'), place('5.1-2')];
     for (const [places, tests, fault] of [
-      [[], [], /^5\.1-1 has no claim: /],
+      [[], [], /^5\.1-1 has no marker: /],
       [[place('5.1-1')], [], /^5\.1-1 has no test: /],
-      [both, [named('5.1-1')], /^5\.1-2 is "not here", but src\/a\.ts has its marker; /],
-      [[place('5.1-1')], [named('5.1-1'), named('5.1-9')], /^test\/a\.test\.ts has the marker \[5\.1-9\], /],
+      [both, [named('5.1-1')], /^5\.1-2 is "not applicable", but src\/a\.ts has its marker; /],
+      [
+        [place('5.1-1')],
+        [named('5.1-1'), named('5.1-9')],
+        /^test\/a\.test\.ts has the marker \[5\.1-9\], but/,
+      ],
     ] as const) {
       const [first = '', ...others] = faultsOf(statements, places, tests);
       assert.match(first, fault);
@@ -69,7 +84,7 @@ not here: there is none.
     assert.match(faultsOf([...statements, statements[1]!], [place('5.1-1')], [named('5.1-1')])[0]!, /twice/);
   });
 
-  test('refuses a rule that is malformed', () => {
+  test('refuses a malformed rule', () => {
     assert.throws(
       () => parseStatements('5.1-1 MUST nobody\nA rule.', 'RFC 6455'),
       /"5\.1-1 MUST nobody" is not a rule/,
@@ -77,7 +92,7 @@ not here: there is none.
     assert.throws(() => parseStatements('5.1-1 MUST both', 'RFC 6455'), /5\.1-1 has no sentence/);
   });
 
-  test('finds the markers in comments and in the names of tests, and the function that a marker is in', () => {
+  test('finds the markers in comments and in the names of tests, and the function around a marker', () => {
     const source = `/** The codes. RFC 6455 §7.4 [7.4-1]. */
 export const codes = [1000];
 
@@ -114,7 +129,7 @@ export const wire = {
     );
     assert.throws(
       () => placesIn('src/a.ts', '// RFC 6455 §5.1 [5.1-1,\n// 5.1-2]'),
-      /src\/a\.ts:1 has a marker of two/,
+      /src\/a\.ts:1 has a marker that spans two lines/,
     );
     const tests = `// [5.1-3]
 test('the \\'first\\' [5.1-1, 5.1-2]', () => {});
@@ -158,7 +173,7 @@ describe('make ledger-proof', () => {
       .map(line => line.trim());
   }
 
-  test('makes a condition false, leaves a statement out, negates what is returned, or does what breaks.txt says', () => {
+  test('makes a condition false, removes a statement, negates a returned value, or replaces text as breaks.txt says', () => {
     const breaks = parseBreaks('# comment\n\n5.1-4 src/a.ts\n- = 4\n+ = 5\n');
     const attempts = attemptsAt(places, breaks);
     assert.deepEqual(
@@ -172,13 +187,13 @@ describe('make ledger-proof', () => {
     );
   });
 
-  test('says what is wrong with breaks.txt', () => {
+  test('reports the faults of breaks.txt', () => {
     assert.throws(() => attemptsAt(places, parseBreaks('5.1-9 src/a.ts\n- a\n+ b')), /no marker \[5\.1-9\]/);
     const [first] = attemptsAt(places, parseBreaks('5.1-1 src/a.ts\n- missing\n+ b'));
     assert.throws(() => brokenSource(source, first!), /has no "missing" after the marker/);
     const last = attemptsAt(places, []).at(-1)!;
-    assert.throws(() => brokenSource(source, last), /no statement to remove; add an entry/);
-    assert.throws(() => parseBreaks('5.1-1 src/a.ts\nnothing'), /breaks\.txt: an entry has/);
+    assert.throws(() => brokenSource(source, last), /not a statement that can be removed; add an entry/);
+    assert.throws(() => parseBreaks('5.1-1 src/a.ts\nnothing'), /breaks\.txt: write a rule and a file/);
   });
 
   test('proves a sample of the rules, and notices a change that breaks nothing', limit, async () => {

@@ -1,4 +1,4 @@
-/** `make ledger`: checks that every rule has a claim, and writes the page of the manual. */
+/** `make ledger`: checks that every rule has code and a test, or a reason, and writes the page of the manual. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { root } from '../support/documents.ts';
 import { readLedger } from './check.ts';
@@ -17,11 +17,11 @@ try {
 if (faults.length === 0) {
   const count = claims.filter(({ places }) => places.length > 0).length;
   console.log(
-    `${claims.length} rules: ${count} in the code, each with a test, and ${claims.length - count} not here, each with a reason`,
+    `${claims.length} rules: ${count} in the code, each with a test, and ${claims.length - count} not applicable, each with a reason`,
   );
   if (!isCurrent) {
     writeFileSync(url, page);
-    console.error(`${pagePath} was out of date; it has been written anew: commit it`);
+    console.error(`${pagePath} was out of date; commit the new version`);
   }
 }
 process.exitCode = faults.length === 0 && isCurrent ? 0 : 1;

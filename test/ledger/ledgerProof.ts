@@ -17,7 +17,7 @@ const began = Date.now();
 const verdicts: Verdict[] = [];
 if (values.only === undefined) {
   const failing = await failingTests();
-  for (const name of failing) console.error(`fails without a broken check: ${name}`);
+  for (const name of failing) console.error(`fails on the unbroken code: ${name}`);
   if (failing.length > 0) process.exit(1);
 }
 await proveAll(attempts, verdict => {

@@ -1,6 +1,6 @@
 /**
- * Collects the markers: `[5.1-2]` in a comment of the source is beside the code that enforces the rule, and in the name of a
- * test it says that the test fails without that code. A marker may have several ids: `[5.1-2, 5.1-3]`.
+ * Collects the markers. In a comment, `[5.1-2]` marks the code that enforces the rule; in the name of a test, it says that the
+ * test fails without that code. A marker may have several ids: `[5.1-2, 5.1-3]`.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { root } from '../support/documents.ts';
@@ -17,7 +17,7 @@ export interface Place {
   readonly name: string;
 }
 
-/** A marker in the name of a test, or in the part of it that a table of cases has. */
+/** A marker in the name of a test, or in a table of cases for a test. */
 export interface NamedTest {
   readonly ids: readonly string[];
   readonly file: string;
@@ -33,7 +33,7 @@ function idsIn(text: string): string[] {
   return [...text.matchAll(marker)].flatMap(([, ids = '']) => ids.split(', '));
 }
 
-/** @param folder `src` or `test` @param ending of the names of its files @returns their paths and texts */
+/** @param folder `src` or `test` @param ending such as `.ts` @returns the paths and texts of the files with that ending */
 export function readFolder(folder: string, ending: string): { file: string; text: string }[] {
   const names = readdirSync(new URL(`${folder}/`, root), { recursive: true, encoding: 'utf8' });
   return names
@@ -45,12 +45,12 @@ export function readFolder(folder: string, ending: string): { file: string; text
     }));
 }
 
-/** @throws Error for a marker of two lines */
+/** @throws Error for a marker that spans two lines */
 export function placesIn(file: string, text: string): Place[] {
   const lines = text.split('\n');
   return lines.flatMap((line, at) => {
     if (splitMarker.test(commentIn(line)))
-      throw new Error(`${file}:${at + 1} has a marker of two lines; write it in one`);
+      throw new Error(`${file}:${at + 1} has a marker that spans two lines; write it on one`);
     const ids = idsIn(commentIn(line));
     return ids.length === 0 ? [] : [{ ids, file, line: at, name: nameAround(lines, at) }];
   });
@@ -64,7 +64,7 @@ function commentIn(line: string): string {
 const declaration =
   /^\s*(?:export )?(?:async )?(?:(?:function\*?|const|let|interface|type|class) (\w+)|(?:async )?(\w+)(?:\(.*\)(?:: [^{]+)? \{|: .*=> \{?|\($)$)/;
 
-/** The name of the nearest declaration that the line is in; at the top of a file, the one that follows its comment. */
+/** The innermost declaration around the line; for a comment at the top level, the declaration below it. */
 function nameAround(lines: readonly string[], at: number): string {
   let indent = indentOf(lines[at]!.replace(/^ \*/, '*'));
   if (indent === 0) {
@@ -78,7 +78,7 @@ function nameAround(lines: readonly string[], at: number): string {
     if (text.trim() === '' || indentOf(text) >= indent || /^\s*(?:\*|\/[/*])/.test(text)) continue;
     const name = nameIn(text);
     if (name !== undefined) return name;
-    // Upwards, the end of a parameter list precedes its beginning.
+    // Going up, the end of a parameter list comes before its beginning.
     if (!/^\s*\)/.test(text)) indent = Math.max(1, indentOf(text));
   }
   return '';
@@ -86,7 +86,7 @@ function nameAround(lines: readonly string[], at: number): string {
 
 const keywords = ['if', 'for', 'while', 'switch', 'return', 'catch', 'else'];
 
-/** The name that the line declares: of a function or method, or of anything at the top of a file. */
+/** The name that the line declares: a function, a method, or anything at the top level. */
 function nameIn(line: string): string | undefined {
   const [, declared, method] = declaration.exec(line) ?? [];
   if (/^\s+(?:const|let)\b/.test(line)) return undefined;
@@ -107,8 +107,8 @@ export function testsIn(file: string, text: string): NamedTest[] {
 }
 
 /**
- * The name of the test, behind that of its suite. In a table of cases, it is the name of the case in that of the test below the
- * table.
+ * The name of the test, after the names of its suites. The name of a case in a table fills the placeholder in the name of the
+ * test below the table.
  */
 function nameOf(literal: string, lines: readonly string[], at: number): string {
   const isWhole = /\btest\($/.test(lines[at - 1] ?? '') || /\btest\(/.test(lines[at]!);
@@ -124,7 +124,7 @@ function nameOf(literal: string, lines: readonly string[], at: number): string {
     .trim();
 }
 
-/** The names of the suites that the line is in, from the outside. */
+/** The names of the suites around the line, outermost first. */
 function suitesAround(lines: readonly string[], at: number): string[] {
   const suites: string[] = [];
   let indent = indentOf(lines[at]!);

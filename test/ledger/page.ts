@@ -43,26 +43,28 @@ RFC 6455 has 181 sentences with MUST, SHOULD or MAY in its sections 3 to 10. Eac
 An id with a letter, such as \`5.2-a\`, is a rule that the RFC states without these words. The ids of RFC 7692, which defines
 permessage-deflate, begin with \`7692-\`.
 
-The code enforces ${enforced} of these ${all} rules. The others are not its business, and each says why. The same ids are in the
-comments beside the code and in the names of the tests: search the tree for \`[5.1-2]\`. \`make ledger\` writes this page.
-\`make ledger-proof\` removes or inverts each check, and requires that its test fails.
+The code enforces ${enforced} of these ${all} rules. The others do not apply, and each has a reason. An exception is a case in
+which Pollywog does not follow the rule. The same ids are in the comments beside the code and in the names of the tests: search
+the tree for \`[5.1-2]\`. \`make ledger\` writes this page. \`make ledger-proof\` removes or inverts each check, and requires that
+its test fails.
 `;
 
 function itemOf({ statement, places, tests }: Claim): string {
-  const { id, level, party, text, notHere, unproven } = statement;
+  const { id, level, party, text, notApplicable, exception, unproven } = statement;
   const head = `**${id}** (${party}${level === 'states' ? '' : `, ${level.replaceAll('+', ', ').replaceAll('-', ' ')}`}) ${text}`;
-  if (notHere !== undefined) return `${head} Not here: ${notHere}`;
+  if (notApplicable !== undefined) return `${head} Not applicable: ${notApplicable}`;
   const code = unique(places.map(place => `\`${place.name}\` in ${linkTo(place.file)}`));
   const tested = unique(tests.map(test => `“${asProse(test.name)}” in ${linkTo(test.file)}`));
+  const departure = exception === undefined ? '' : ` Exception: ${exception}`;
   const proof = unproven === undefined ? '' : ` Not proven: ${unproven}`;
-  return `${head} Code: ${code.join(', ')}. Test: ${tested.join(', ')}.${proof}`;
+  return `${head}${departure} Code: ${code.join(', ')}. Test: ${tested.join(', ')}.${proof}`;
 }
 
 function unique(texts: readonly string[]): string[] {
   return [...new Set(texts)];
 }
 
-/** The name of a test, without what Markdown would read as a mark. */
+/** The name of a test, without the characters that are special in Markdown. */
 function asProse(name: string): string {
   return name.replace(/[`*|[\]()]/g, '');
 }

@@ -15,12 +15,12 @@ export interface Verdict {
   readonly fault: string | undefined;
 }
 
-/** The ways to break the rules of the ledger that claim to be proven. */
+/** The ways to break the rules, without those listed as unproven. */
 export function allAttempts(claims: readonly Claim[]): Attempt[] {
   const unproven = claims.filter(({ statement }) => statement.unproven !== undefined);
-  const isOpen = (id: string) => unproven.some(({ statement }) => statement.id === id);
+  const isUnproven = (id: string) => unproven.some(({ statement }) => statement.id === id);
   return attemptsAt(collectMarkers().places, readBreaks())
-    .map(attempt => ({ ...attempt, ids: attempt.ids.filter(id => !isOpen(id)) }))
+    .map(attempt => ({ ...attempt, ids: attempt.ids.filter(id => !isUnproven(id)) }))
     .filter(({ ids }) => ids.length > 0);
 }
 
@@ -57,7 +57,7 @@ async function verdictsOf(
     if (failed.some(isFor(id))) verdicts.push(undefined);
     else if (!hasHung)
       verdicts.push(hasPassed ? 'its tests pass although the check is broken' : 'none of its tests ran');
-    // A test that waits for ever fails, too. With several rules, their tests are run apart.
+    // A test that hangs fails, too. To find its rule, run the tests of each rule separately.
     else verdicts.push(ids.length === 1 ? undefined : (await verdictsOf(shadow, [id], claims))[0]);
   }
   return verdicts;
@@ -69,7 +69,7 @@ function filesOf(claims: readonly Claim[], ids: readonly string[]): string[] {
 }
 
 /**
- * Breaks each of the checks, several at the same time.
+ * Breaks each check, with several workers at once.
  * @param onVerdict called for each rule at each of its places
  */
 export async function proveAll(
@@ -88,10 +88,10 @@ export async function proveAll(
   await Promise.all(Array.from({ length: workers }, work));
 }
 
-/** Runs the tests of all rules with the code as it is. @returns the names of those that fail */
+/** Runs the tests of all rules on the unbroken code. @returns the names of the tests that fail */
 export async function failingTests(): Promise<readonly string[]> {
   const { claims } = readLedger();
   const ids = claims.filter(({ tests }) => tests.length > 0).map(({ statement }) => statement.id);
   const { failed, hasHung } = await runTests(newShadow(), filesOf(claims, ids), ids, 300_000);
-  return hasHung ? [...failed, 'a file of tests that takes too long'] : failed;
+  return hasHung ? [...failed, 'a test file that takes too long'] : failed;
 }

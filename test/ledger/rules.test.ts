@@ -1,4 +1,4 @@
-/** Rules of the RFCs that no other test states by itself. */
+/** Rules of the RFCs that no other test file covers. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { closeConnection } from '../../src/core/close.ts';
@@ -37,7 +37,7 @@ function openConnection() {
   return { server, connection, socket, got, read };
 }
 
-test('a close frame is answered with its code, and the server ends TCP at once [5.5.1-6, 5.5.1-9, 5.5.1-10, 7.1.1-3, 7.1.1-5, 7.1.2-2]', () => {
+test('the server answers a close frame with its code, and ends TCP at once [5.5.1-6, 5.5.1-9, 5.5.1-10, 7.1.1-3, 7.1.1-5, 7.1.2-2]', () => {
   const { server, connection, socket, got, read } = openConnection();
   read(frame(opcode.text, 'last'), closeFrame(4001, 'bye'));
   assert.deepEqual(queuedBytes(connection), frame(opcode.close, closePayload(4001), { key: null }));
@@ -46,7 +46,7 @@ test('a close frame is answered with its code, and the server ends TCP at once [
   assert.equal(socket.isShutDown, true);
 });
 
-test('after a broken rule the server says why, closes, notes it, and reads nothing more [7.1.7-1, 7.1.7-3, 7.1.7-4, 7.1.7-6, 10.7-2, 10.7-3]', () => {
+test('the server fails a client that breaks a rule: it sends a close frame, records why, closes, and reads nothing more [7.1.7-1, 7.1.7-3, 7.1.7-4, 7.1.7-6, 10.7-2, 10.7-3]', () => {
   const { connection, got, read } = openConnection();
   const broken = frame(3);
   read(broken);
@@ -66,19 +66,19 @@ test('the server starts the closing handshake with a close frame that has the co
   assert.equal(connection.endpoint?.state, 'CLOSING');
 });
 
-test('a text in one frame that is not UTF-8 fails the connection with 1007 [5.6-1, 8.1-1, 10.7-1]', () => {
+test('a text frame that is not UTF-8 fails the connection with 1007 [5.6-1, 8.1-1, 10.7-1]', () => {
   const { connection, got, read } = openConnection();
   read(frame(opcode.text, Buffer.from('c328', 'hex')));
   assert.deepEqual([got, queuedBytes(connection).readUInt16BE(2)], [[1007], 1007]);
 });
 
-test('a payload of a ping is unmasked before the pong echoes it [6.2-7]', () => {
+test('the server unmasks the payload of a ping before the pong echoes it [6.2-7]', () => {
   const { connection, read } = openConnection();
   read(frame(opcode.ping, 'Hello', { key: Buffer.from([1, 2, 3, 4]) }));
   assert.deepEqual(queuedBytes(connection), frame(opcode.pong, 'Hello', { key: null }));
 });
 
-test('a connection whose input is not read gets pongs without a ping, which find a peer that is gone [5.5.3-2]', () => {
+test('the server sends unsolicited pongs on a connection that it does not read, to notice a lost peer [5.5.3-2]', () => {
   const { server, connection } = openConnection();
   pauseMessages(connection);
   connection.isReading = false;
@@ -95,10 +95,10 @@ test('the data frame after a fragmented message begins another message [6.2-4]',
   assert.deepEqual(got, ['Hello', 'world', 'Hello']);
 });
 
-test('fragments of a compressed message are inflated together, and an uncompressed message is taken as it is [7692-6-1, 7692-6-5, 7692-6.2-1, 7692-6.2-2]', () => {
+test('fragments of a compressed message are inflated together, and an uncompressed message is delivered as it is [7692-6-1, 7692-6-5, 7692-6.2-1, 7692-6.2-2]', () => {
   const endpoint = setUpEndpoint({ ...plainServer, compression: 'on' });
   const record = newRecord(endpoint);
-  const text = 'a text that is compressed, and is not UTF-8 then: äöü äöü äöü';
+  const text = 'a text that is not UTF-8 once it is compressed: äöü äöü äöü';
   const bytes = Buffer.from(text);
   const payload = deflateMessage(newDeflateContext(false, 15), bytes, 0, bytes.length);
   const compressed = [
@@ -111,7 +111,7 @@ test('fragments of a compressed message are inflated together, and an uncompress
 });
 
 test(
-  'a handshake that breaks a rule is answered with an HTTP status and a reason, and nothing after it is read [4.2.1-1, 4.2.2-5, 7.2.2-1, 10.7-4]',
+  'the server answers an invalid handshake with an HTTP status and a reason, and reads nothing after it [4.2.1-1, 4.2.2-5, 7.2.2-1, 10.7-4]',
   limit,
   async t => {
     const { port } = await startServerFor(t);
@@ -134,14 +134,10 @@ test(
   },
 );
 
-test(
-  'a handshake for a service that the server does not have is answered with 404 [4.2.2-7]',
-  limit,
-  async t => {
-    const { port } = await startServerFor(t, '--default-handler', 'none');
-    assert.match(`${await exchange(port, handshakeRequest({ path: '/nothing' }))}`, /^HTTP\/1\.1 404 /);
-  },
-);
+test('the server answers a handshake for an unknown service with 404 [4.2.2-7]', limit, async t => {
+  const { port } = await startServerFor(t, '--default-handler', 'none');
+  assert.match(`${await exchange(port, handshakeRequest({ path: '/nothing' }))}`, /^HTTP\/1\.1 404 /);
+});
 
 test('RSV1 fails a connection that has not negotiated compression [5.8-1]', limit, async t => {
   const { port } = await startServerFor(t);
@@ -153,7 +149,7 @@ test('RSV1 fails a connection that has not negotiated compression [5.8-1]', limi
 });
 
 test(
-  'each handshake of pollywog-client has a key of its own, and is followed by nothing before the answer [4.1-25, 4.1-26, 4.1-35]',
+  'pollywog-client sends a new key in each handshake, and nothing more before the response [4.1-25, 4.1-26, 4.1-35]',
   limit,
   async t => {
     const keys: string[] = [];

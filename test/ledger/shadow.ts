@@ -1,4 +1,4 @@
-/** A copy of the built tree, in which one file at a time is broken, and tests are run. */
+/** A copy of the built tree, which runs tests with one broken file at a time. */
 import { spawn } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { transform } from 'esbuild';
 import { root } from '../support/documents.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
-/** What the tests change: the rest of the tree is linked. */
+/** The folders that a broken file changes; the rest of the tree is linked. */
 const copied = ['build', 'dist'];
 
 /** @returns the folder of the copy */
@@ -31,14 +31,14 @@ export async function compileInto(shadow: string, file: string, text: string): P
   if (existsSync(program)) writeFileSync(program, compiled);
 }
 
-/** Milliseconds for a file of tests: many times what it takes, so that only a test that waits for ever takes longer. */
-const patience = 60_000;
+/** Milliseconds for a test file: many times more than it needs, so only a test that hangs takes longer. */
+const defaultFileTimeout = 60_000;
 
 export interface TestRun {
   /** The names of the tests that passed and that failed, as the test runner shows them. */
   readonly passed: readonly string[];
   readonly failed: readonly string[];
-  /** Whether a file took too long: the runner ends it then, and does not name the test. */
+  /** Whether a file exceeded its timeout: the runner kills it, and does not name the test. */
   readonly hasHung: boolean;
 }
 
@@ -50,12 +50,12 @@ export function runTests(
   shadow: string,
   files: readonly string[],
   ids: readonly string[],
-  fileTimeout = patience,
+  fileTimeout = defaultFileTimeout,
 ): Promise<TestRun> {
   const patterns = ids.map(id => `--test-name-pattern=[[ ]${id.replaceAll('.', '\\.')}[\\],]`);
   const scripts = files.map(file => join(shadow, 'build', file.replace(/\.ts$/, '.js')));
   const options = ['--test', '--test-reporter=tap', `--test-timeout=${fileTimeout}`, '--test-concurrency=1'];
-  // Within a test, the runner would refuse to run.
+  // With this variable, the runner refuses to run inside a test.
   const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
   const child = spawn(process.execPath, [...options, ...patterns, ...scripts], {
     cwd: shadow,
@@ -87,7 +87,7 @@ export function runTests(
   });
 }
 
-/** Ends what is left of the run, such as servers of a test that did not end: they are all in the group of the run. */
+/** Kills the process group of the run, with any servers that its tests left behind. */
 function endGroup(pid: number | undefined): void {
   try {
     if (pid !== undefined) process.kill(-pid, 'SIGKILL');

@@ -7,11 +7,11 @@
  *     A server closes the connection when a frame is not masked.
  *
  *     4.1-1 MAY client
- *     A browser may leave its connections to an agent in the network.
- *     not here: it concerns browsers.
+ *     A browser may leave its connections to an agent on the network.
+ *     not applicable: pollywog-client is not a browser.
  *
- * An id with a number is that of a normative sentence: `5.1-2` is the second one of §5.1. An id with a letter, such as `5.2-a`,
- * names a rule that the RFC states without MUST, SHOULD or MAY. The ids of RFC 7692 begin with `7692-`.
+ * An id with a number names a sentence with MUST, SHOULD or MAY: `5.1-2` is the second one of §5.1. An id with a letter, such as
+ * `5.2-a`, names a rule that the RFC states without these words. The ids of RFC 7692 begin with `7692-`.
  */
 import { readFileSync } from 'node:fs';
 import { root } from '../support/documents.ts';
@@ -19,7 +19,7 @@ import { root } from '../support/documents.ts';
 /** An id of a rule, as a part of a regular expression. */
 export const idPattern = String.raw`(?:7692-)?(?:[3-9]|10)(?:\.\d+)*-(?:\d+|[a-z])`;
 
-/** Who has to follow a rule; `author` writes an extension. */
+/** The parties that a rule is for; `author` is the author of an extension. */
 const parties = ['client', 'server', 'both', 'proxy', 'author'] as const;
 
 export type Party = (typeof parties)[number];
@@ -33,11 +33,12 @@ export interface Statement {
   /** The words in capitals, such as `MUST`, `MUST-NOT` or `MUST+MAY`; `states` if there are none. */
   readonly level: string;
   readonly party: Party;
-  /** One sentence, or a few. */
   readonly text: string;
-  /** Why the code does not enforce it; undefined if it does. */
-  readonly notHere: string | undefined;
-  /** Why no test fails without the code that enforces it; undefined if one does. */
+  /** Why the code does not enforce the rule; undefined if it does. */
+  readonly notApplicable: string | undefined;
+  /** A case in which the code does not follow the rule, with the reason; undefined if there is none. */
+  readonly exception: string | undefined;
+  /** Why no test fails without the code that enforces the rule; undefined if one does. */
   readonly unproven: string | undefined;
 }
 
@@ -67,14 +68,15 @@ function parseBlock(block: string): Omit<Statement, 'section' | 'title'> {
       `"${head}" is not a rule; write an id, its words in capitals, and one of: ${parties.join(', ')}`,
     );
   const reason = (name: string) => lines.find(line => line.startsWith(`${name}: `))?.slice(name.length + 2);
-  const text = lines.filter(line => !/^(not here|unproven): /.test(line)).join(' ');
+  const text = lines.filter(line => !/^(not applicable|exception|unproven): /.test(line)).join(' ');
   if (text === '') throw new Error(`${id} has no sentence`);
   return {
     id,
     level,
     party: party as Party,
     text,
-    notHere: reason('not here'),
+    notApplicable: reason('not applicable'),
+    exception: reason('exception'),
     unproven: reason('unproven'),
   };
 }

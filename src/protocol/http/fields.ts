@@ -75,7 +75,7 @@ export function parseFields(text: string, from: number): Headers {
     if (earlier === undefined) headers.set(name, value);
     // RFC 9112 §3.2: more than one Host gets a 400.
     else if (name === 'host') throw new ProtocolError(400, 'the Host header is repeated');
-    // RFC 6455 §9.1 [9.1-3, 9.1-4]: several lines mean the same as one with commas.
+    // RFC 6455 §9.1 [9.1-3, 9.1-4]: several lines are equivalent to one with commas.
     else headers.set(name, `${earlier}, ${value}`);
   }
   return headers;

@@ -223,7 +223,7 @@ function splitTarget(target: string, method: string): Pick<Head, 'path' | 'query
 /** RFC 9112 §3.2: an HTTP/1.1 request has exactly one valid Host. */
 function checkHost(headers: Headers, version: Head['version']): void {
   const host = headers.get('host');
-  // RFC 6455 §4.2.1, 2 [4.1-21]: a handshake has a Host header, as every request of HTTP/1.1.
+  // RFC 6455 §4.2.1, 2 [4.1-21]: a handshake has a Host header, like every HTTP/1.1 request.
   if (host === undefined && version === '1.1') throw malformed('there is no Host header');
   if (host !== undefined && !isHost(host)) throw malformed('the Host header is not a host');
 }

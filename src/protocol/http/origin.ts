@@ -53,7 +53,7 @@ export function parseOriginRule(text: string): string | undefined {
  * @throws ProtocolError 403
  */
 export function checkOrigin(head: Head, rules: readonly string[]): void {
-  // RFC 6455 §4.2.2, §10.2 [4.2.2-4, 4.2.2-5, 10.2-2]: an origin that is not accepted gets a 403.
+  // RFC 6455 §4.2.2, §10.2 [4.2.2-4, 4.2.2-5, 10.2-2]: an unacceptable origin gets a 403.
   if (rules.length > 0 && !isOriginAdmitted(head, rules))
     throw new ProtocolError(403, 'pages of this origin may not connect', {}, 'origin');
 }
@@ -61,7 +61,7 @@ export function checkOrigin(head: Head, rules: readonly string[]): void {
 /** Whether one of the rules admits the origin of the request. A request without Origin is admitted. */
 export function isOriginAdmitted(head: Head, rules: readonly string[]): boolean {
   const origin = head.headers.get('origin');
-  // RFC 6455 §4.2.1 [4.2.1-2]: without Origin, it is no browser.
+  // RFC 6455 §4.2.1 [4.2.1-2]: a request without Origin does not come from a browser.
   if (origin === undefined) return true;
   // RFC 6455 §4.2.2, 4: the comparison ignores case.
   const lower = origin.toLowerCase();

@@ -56,7 +56,7 @@ export function startHandshake(request: HandshakeRequest, nonce: Uint8Array): Bu
     fields.push(['Sec-WebSocket-Protocol', request.subprotocols.join(', ')]);
   }
   const offer = offerDeflate(request.compression);
-  // RFC 6455 §4.1, 11 [4.1-33]: so are extensions.
+  // RFC 6455 §4.1, 11 [4.1-33]: extensions are optional.
   if (offer !== undefined) fields.push(['Sec-WebSocket-Extensions', offer]);
   const own = new Set(fields.map(([name]) => name.toLowerCase()));
   for (const [name, value] of Object.entries(request.headers)) {
@@ -116,7 +116,7 @@ export function finishHandshake(head: ResponseHead, request: HandshakeRequest, n
   // RFC 9110 §7.8: HTTP/1.0 has no upgrades. RFC 6455 §4.1 [4.1-42].
   if (head.version === '1.0') throw broken('the server upgrades in HTTP/1.0');
   const upgrade = splitList(headers.get('upgrade')?.toLowerCase() ?? '');
-  // RFC 6455 §4.1, response 2 [4.1-37]: Upgrade is "websocket", in any case.
+  // RFC 6455 §4.1, response 2 [4.1-37]: Upgrade is "websocket", in upper or lower case.
   if (upgrade.length !== 1 || upgrade[0] !== 'websocket') throw broken('Upgrade is not "websocket"');
   // RFC 6455 §4.1, response 3 [4.1-38]: Connection contains "Upgrade".
   if (!hasToken(headers.get('connection'), 'upgrade')) throw broken('Connection does not have "Upgrade"');
@@ -129,7 +129,7 @@ export function finishHandshake(head: ResponseHead, request: HandshakeRequest, n
   const agreed = extensions === undefined ? [] : parseExtensions(extensions, CloseCode.ProtocolError);
   const deflate = acceptDeflateResponse(agreed, request.compression);
   const [subprotocol, ...others] = splitList(headers.get('sec-websocket-protocol') ?? '');
-  // RFC 6455 §4.1, response 6 [4.1-41]. A server may select none, and then the caller decides.
+  // RFC 6455 §4.1, response 6 [4.1-41]: an offered subprotocol. If the server selects none, the caller decides.
   if (subprotocol !== undefined && (others.length > 0 || !request.subprotocols.includes(subprotocol))) {
     throw broken('Sec-WebSocket-Protocol is not one that was offered');
   }

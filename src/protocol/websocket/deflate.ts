@@ -42,7 +42,7 @@ const flushEnd = 4;
 
 /**
  * RFC 7692 §7.2.2 [7692-7.2.2-1]: a received message is inflated with the four bytes that the sender removed. The empty
- * last block after them ends the stream: without it, zlib could not tell a whole message from one that was cut short.
+ * last block after them ends the stream: without it, zlib could not tell a whole message from a truncated one.
  */
 const inflateEnd = Buffer.from([0x00, 0x00, 0xff, 0xff, 0x03, 0x00]);
 
@@ -171,8 +171,8 @@ function inflateWhole(inflation: Inflation): true {
 function finishStream(inflation: Inflation): boolean {
   const { length, at } = inflation;
   closeStream(inflation);
-  // RFC 7692 §7.2.3.4 [7692-7.2.3-2]: after a final block, a sender adds an empty one, so that there are four bytes to
-  // remove. A sender that finishes the stream instead (Z_FINISH) adds nothing, but its message is complete, too.
+  // RFC 7692 §7.2.3.4 [7692-7.2.3-2]: after a final block, a sender adds an empty block to have four bytes to remove. A
+  // sender that finishes the stream instead (Z_FINISH) adds nothing, but its message is complete, too.
   return at === length || at === length + inflateEnd.length;
 }
 
@@ -311,8 +311,8 @@ export function deflateMessage(
 }
 
 function deflateOptions({ window, windowBits }: DeflateContext, level: number): ZlibOptions {
-  // RFC 7692 §7.2.1 [7692-7.2.1-4]. zlib makes no raw stream with a window of 2^8. With 2^9 it refers back at most 250
-  // bytes (it keeps 262 ahead), so its output is valid for a window of 256, too.
+  // RFC 7692 §7.2.1 [7692-7.2.1-4]: the negotiated window. zlib supports no raw stream with a window of 2^8. With 2^9 it
+  // refers back at most 250 bytes (it keeps 262 ahead), so its output is valid for a window of 256, too.
   const options = { windowBits: Math.max(9, windowBits), level };
   return window.length > 0 ? { ...options, dictionary: window } : options;
 }

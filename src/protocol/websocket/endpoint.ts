@@ -187,7 +187,7 @@ export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = fa
         continue;
       }
 
-      // RFC 6455 §6.2 [6.2-1]: what arrives is read as frames.
+      // RFC 6455 §6.2 [6.2-1]: input is parsed as frames.
       const size = readFrameHeader(frame, input, endpoint.role, endpoint.inflater !== undefined);
       if (size === 0) return ProtocolEvent.NeedMore;
       const start = input.start + size;
@@ -317,7 +317,7 @@ function readControl(endpoint: Endpoint): ProtocolEvent {
   control.bytes = bytes;
   control.start = start;
   control.end = end;
-  // RFC 6455 §5.5.2 [5.5.2-2]: pings are answered until the peer's close frame arrives. We are stricter, and send nothing
+  // RFC 6455 §5.5.2 [5.5.2-2]: pings are answered until the peer's close frame arrives. As an exception, we send no pong
   // after our own close frame, which the peer is about to answer.
   control.isReplyDue = endpoint.state === 'OPEN' && opcode !== Opcode.Pong;
   if (opcode === Opcode.Ping) return ProtocolEvent.Ping;
@@ -328,7 +328,7 @@ function readControl(endpoint: Endpoint): ProtocolEvent {
 
 /** RFC 6455 §5.5.1, §7.4. @throws ProtocolError 1002 or 1007 */
 function readClose(bytes: Uint8Array, start: number, end: number): void {
-  // RFC 6455 §7.1.5 [7.1.5-a]: without a code, it is 1005.
+  // RFC 6455 §7.1.5 [7.1.5-a]: the code of a close frame without one is 1005.
   control.code = CloseCode.NoStatusReceived;
   control.reason = '';
   if (end === start) return;
@@ -350,7 +350,7 @@ function readClose(bytes: Uint8Array, start: number, end: number): void {
 
 /** Turns a broken rule into a `Failed` event with the close frame to send. */
 function reportFault({ state }: Endpoint, { code, message: reason, option }: ProtocolError): ProtocolEvent {
-  // RFC 6455 §7.1.7 [7.1.7-4, 10.7-3]: the reply is due if the connection is open.
+  // RFC 6455 §7.1.7 [7.1.7-4, 10.7-3]: an open connection gets a close frame.
   control.isReplyDue = state === 'OPEN';
   control.bytes = closePayload(code, reason);
   control.start = 0;
@@ -381,7 +381,7 @@ function dropInflating(endpoint: Endpoint): void {
 
 /** Our close frame was sent: the closing handshake has begun (RFC 6455 §7.1.2, §7.1.3). */
 export function startClosing(endpoint: Endpoint): void {
-  // RFC 6455 §5.5.1 [5.5.1-5]: no data follows.
+  // RFC 6455 §5.5.1 [5.5.1-5]: no data follows a close frame.
   endpoint.state = 'CLOSING';
   if (!endpoint.deliversWhileClosing) dropInflating(endpoint);
 }

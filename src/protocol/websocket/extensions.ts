@@ -35,6 +35,7 @@ export interface DeflateAgreement {
   readonly response: string;
 }
 
+/** The registered name. RFC 6455 §9.1 [9.1-4], §11.4. */
 const extensionName = 'permessage-deflate';
 
 /**
@@ -140,7 +141,7 @@ function readParameters(extension: Extension): NamedParameters | undefined {
       if (value !== undefined && bits === undefined) return undefined;
       named.clientMaxWindowBits = bits ?? true;
     } else {
-      // RFC 7692 §7 [7692-7-1, 7692-7-5, 9-3, 9.1-5]: no parameter that is not defined.
+      // RFC 7692 §7 [7692-7-1, 7692-7-5, 9-3, 9.1-5]: every parameter must be defined.
       return undefined;
     }
   }
@@ -148,13 +149,13 @@ function readParameters(extension: Extension): NamedParameters | undefined {
 }
 
 function acceptOffer(offered: NamedParameters, mode: 'on' | 'takeover'): DeflateAgreement {
-  // RFC 7692 §7.1.1 [7692-7.1.1.1-2, 7692-7.1.1.1-3, 7692-7.1.1.1-5, 7692-7.1.1.2-2]: the server must grant what the client
-  // asks of it, and may restrict the client unasked.
+  // RFC 7692 §7.1.1 [7692-7.1.1.1-2, 7692-7.1.1.1-3, 7692-7.1.1.1-5, 7692-7.1.1.2-2]: the server must grant the client's
+  // request, and may restrict the client without one.
   const serverNoContextTakeover = mode === 'on' || offered.serverNoContextTakeover;
   const clientNoContextTakeover = mode === 'on' || offered.clientNoContextTakeover;
   // RFC 7692 §7.1.2.2: a window size in the offer is a hint, and echoing it makes it binding. That saves memory with context
   // takeover, where each connection keeps a window. Without it no connection keeps one, so there is nothing to save.
-  // RFC 7692 §7.1.2.2 [7692-7.1.2.2-3, 7692-7.1.2.2-4]: only if the client offers it.
+  // RFC 7692 §7.1.2.2 [7692-7.1.2.2-3, 7692-7.1.2.2-4]: only if the offer has the parameter.
   const clientMaxWindowBits =
     mode === 'takeover' && typeof offered.clientMaxWindowBits === 'number'
       ? offered.clientMaxWindowBits
@@ -237,7 +238,7 @@ export function offerDeflate(mode: Compression): string | undefined {
   if (mode === 'off') return undefined;
   // Like browsers, let the server choose our window size. RFC 7692 §7.1 [7692-7.1.2.2-1].
   const offer = `${extensionName}; client_max_window_bits`;
-  // RFC 7692 §7.1.1 [7692-7.1.1.1-1, 7692-7.1.1.2-1]: each message stands alone, in both directions.
+  // RFC 7692 §7.1.1 [7692-7.1.1.1-1, 7692-7.1.1.2-1]: both sides compress each message independently.
   return mode === 'on' ? `${offer}; server_no_context_takeover; client_no_context_takeover` : offer;
 }
 
@@ -251,7 +252,7 @@ export function acceptDeflateResponse(
   mode: Compression,
 ): DeflateParameters | undefined {
   const [agreed, second] = extensions;
-  // RFC 6455 §9.1 [9.1-6]: what the server does not accept is not used.
+  // RFC 6455 §9.1 [9.1-6]: the client uses no extension that the server does not accept.
   if (agreed === undefined) return undefined;
   // RFC 6455 §4.1 [4.1-40]; RFC 7692 §5 [7692-5-4]: an extension that was not requested fails the connection.
   if (mode === 'off' || agreed.name !== extensionName || second !== undefined) {

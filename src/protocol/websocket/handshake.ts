@@ -74,9 +74,9 @@ export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
 
   // RFC 6455 §4.2.2, 5 [4.2.2-12]: the response.
   let response = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptValueFor(key)}\r\n`;
-  // RFC 6455 §4.2.2 [4.2.2-9]: without an agreement there is no such header.
+  // RFC 6455 §4.2.2 [4.2.2-9]: without a common subprotocol, the response has no such header.
   if (subprotocol !== undefined) response += `Sec-WebSocket-Protocol: ${subprotocol}\r\n`;
-  // RFC 6455 §4.2.2 [4.2.2-11, 9-2]; RFC 7692 §5 [7692-5-7]: the answer lists what was offered and accepted, or nothing.
+  // RFC 6455 §4.2.2 [4.2.2-11, 9-2]; RFC 7692 §5 [7692-5-7]: the response lists only the offer that the server accepts.
   if (deflate !== undefined) response += `Sec-WebSocket-Extensions: ${deflate.response}\r\n`;
   return {
     response: Buffer.from(`${response}\r\n`, 'latin1'),
@@ -119,7 +119,7 @@ function checkRequest(head: Head): void {
     throw new ProtocolError(400, 'the Connection header does not have "Upgrade"');
   }
   // RFC 6455 §4.2.2, 4 and §4.4 [4.1-29, 4.1-30, 4.2.2-6, 4.4-1]: the answer to any other version names the supported
-  // one. The same holds without a version, as in drafts before 04, and for a repeated one.
+  // one. A missing version, as in drafts before 04, or a repeated one gets the same answer.
   if (headers.get('sec-websocket-version') !== '13') {
     const answer = { ...upgradeRequired, 'Sec-WebSocket-Version': '13' };
     throw new ProtocolError(426, 'Sec-WebSocket-Version is not 13', answer);

@@ -136,7 +136,7 @@ export function addPayload(incoming: IncomingMessage, input: ByteRange, isMasked
     incoming.utf8 = checkText(incoming.utf8, bytes, start, end);
   }
   makeRoom(incoming, count);
-  // RFC 6455 §5.4 [5.4-3]: in the order sent.
+  // RFC 6455 §5.4 [5.4-3]: the fragments stay in the order sent.
   incoming.buffer.set(bytes.subarray(start, end), incoming.start + incoming.length);
   incoming.length += count;
   incoming.missing -= count;
@@ -225,7 +225,7 @@ export function inflateNextSlice(inflating: InflatingMessage, message: Message):
   const checked = inflation.size;
   const isWhole = inflateSome(inflation);
   const { output, size } = inflation;
-  // RFC 7692 §6.1 [7692-6.2-3]: what it inflates to is UTF-8.
+  // RFC 7692 §6.1 [7692-6.2-3]: the inflated text is UTF-8.
   if (isText) inflating.utf8 = checkText(inflating.utf8, output, checked, size);
   if (!isWhole) return false;
   if (isText) checkTextEnd(inflating.utf8);
