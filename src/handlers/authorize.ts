@@ -36,7 +36,7 @@ const recheckInterval = 250;
 /**
  * Asks the app again about live connections (`--auth-recheck`).
  * @param needsOf the rights that a connection uses now, besides the right to open its handler
- * @returns ends it
+ * @returns a function that stops asking
  */
 export function startRechecks(
   entry: Entry,

@@ -30,8 +30,8 @@ const builtIn: Readonly<Record<string, (chat: Chat) => Handler>> = {
 export const handlerNames: readonly string[] = [...Object.keys(builtIn), 'channels', 'script', 'replay'];
 
 /**
- * @param scripts besides those of `--script`
- * @throws UsageError if a program does not exist or is not executable, or a script has a mistake
+ * @param scripts scripts in addition to those of `--script`
+ * @throws UsageError for a program that does not exist or is not executable, and for a mistake in a script
  */
 export function addHandlers(server: Server, chat: Chat, channels: Channels, scripts?: GivenScripts): void {
   const own = Object.values(builtIn).map(make => make(chat));

@@ -1,6 +1,6 @@
 /**
- * The handler `replay`: plays the server's side of the recording NAME against each client of `/replay/NAME`. It finds recordings
- * and HAR files in the folder of `--replay` or, without it, of `--record`. It must not be public, so it needs `--faults`.
+ * The handler `replay`: plays the server's side of the recording NAME against each client of `/replay/NAME`. Recordings and HAR
+ * files are in the folder of `--replay` or, without it, of `--record`. The handler needs `--faults`: recordings are not public.
  */
 import { readFileSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,21 +21,22 @@ import { checkPlayable } from '../scripts/playable.ts';
 import type { Script } from '../scripts/script.ts';
 import { beginScript, heldByScript, stopScript } from './scripts/play.ts';
 
-/** The sessions of a file. `stamp` shows whether the file has changed since. */
+/** The sessions of a file. A different `stamp` means that the file has changed. */
 interface ReadFile {
   readonly stamp: string;
   readonly sessions: readonly Recording[];
 }
 
 export function newReplayHandler(server: Server): Handler {
-  /** By path, the most recently used last. */
+  /** Files by path, the most recently used last. */
   const known = new Map<string, ReadFile>();
-  /** The last script: one handshake asks for it several times. */
+  /** The last script, because each handshake asks for it several times. */
   let last: { readonly recording: Recording; readonly speed: number; readonly script: Script } | undefined;
 
   function find({ path, query }: Head): Script {
     const { faults, replay, record } = server.configuration;
-    if (!faults) throw new ProtocolError(404, 'this server replays no recordings; start it with --faults');
+    if (!faults)
+      throw new ProtocolError(404, 'this server does not replay recordings; start it with --faults');
     const [, , name = '', ...more] = path.split('/');
     const folder = replay === '' ? record : replay;
     const recording =
@@ -72,7 +73,7 @@ export function newReplayHandler(server: Server): Handler {
     const stats: Stats | undefined = statSync(path, { throwIfNoEntry: false });
     if (stats === undefined || !stats.isFile()) return [];
     if (stats.size > maxServedRecording)
-      throw new ProtocolError(413, `the recording ${name} is too long to be replayed by a server`);
+      throw new ProtocolError(413, `the recording ${name} is too long for a server to replay`);
     const stamp = `${stats.mtimeMs} ${stats.size}`;
     let file = known.get(path);
     known.delete(path);

@@ -1,4 +1,4 @@
-/** Frames of a script as bytes, including invalid ones (RFC 6455 §5.2). */
+/** Encodes the frames of a script, even invalid ones (RFC 6455 §5.2). */
 import { encodeAnyFrame } from '../protocol/websocket/anyFrame.ts';
 import { deflateMessage, newDeflateContext } from '../protocol/websocket/deflate.ts';
 import { FIN, RSV1 } from '../protocol/websocket/frame.ts';
@@ -12,7 +12,7 @@ export interface PlainFrame {
   readonly form: WrittenForm;
 }
 
-/** @param key the masking key, unless the form has one; `null` for a server, which does not mask */
+/** @param key the masking key, unless the form has its own; `null` for a server */
 export function encodeFrame(
   { opcode, isFinal, isCompressed, payload, form }: PlainFrame,
   key: Buffer | null,
@@ -28,7 +28,7 @@ export function encodeFrame(
   });
 }
 
-/** Whether a reader of server frames can read the frame: its header is true, and it is not masked. */
+/** Whether the frame has the usual form: its header is correct, and it is not masked by an option. */
 export function isUsualForm({ rsv, key, lengthBytes, announcedLength }: WrittenForm): boolean {
   const isMasked = key !== undefined && key !== null;
   return rsv === undefined && !isMasked && lengthBytes === undefined && announcedLength === undefined;

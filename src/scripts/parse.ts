@@ -1,4 +1,4 @@
-/** Reads the text of a script; script.ts shows the language. */
+/** Parses scripts. script.ts describes the language. */
 import { nearest, quoted, UsageError } from '../options/error.ts';
 import { isWellFormed } from '../options/text.ts';
 import { duration } from '../options/values.ts';
@@ -47,8 +47,8 @@ interface Reading {
 }
 
 /**
- * Reads a script.
- * @param firstLine the number of the text's first line, for errors
+ * Parses a script.
+ * @param firstLine the line number where the text begins, for errors
  * @throws UsageError that names the line
  */
 export function parseScript(name: string, text: string, firstLine = 1): Script {
@@ -119,7 +119,7 @@ function unknownWord(word: string, known: readonly string[], rule: string): Usag
   );
 }
 
-/** Strings, with their quotes, and the words between them, up to a comment. */
+/** Splits a line into words and quoted strings, without its comment. */
 function wordsOf(text: string): string[] {
   const all = text.match(/"(?:\\.|[^"\\])*"|'[^']*'|[^\s"']+|["']/g) ?? [];
   const comment = all.findIndex(word => word.startsWith('#'));
@@ -173,7 +173,7 @@ const repeatUsage = 'repeat, repeat N or repeat N as NAME';
 
 function beginRepeat(reading: Reading, words: readonly string[], line: number, source: string): void {
   if (reading.blocks.length > maxScriptDepth)
-    throw new UsageError(`a repeat is in at most ${maxScriptDepth - 1} others; use fewer`);
+    throw new UsageError(`repeats are nested at most ${maxScriptDepth} deep; remove one`);
   const [, ...given] = words;
   let rounds = Number.POSITIVE_INFINITY;
   if (given[0] !== undefined && given[0] !== 'as') {
@@ -192,7 +192,7 @@ function beginRepeat(reading: Reading, words: readonly string[], line: number, s
 function endRepeat(reading: Reading): void {
   const { steps, head } = reading.blocks.at(-1)!;
   if (head === undefined) throw new UsageError('there is no repeat to end; remove the line');
-  // Otherwise the player would loop for ever within one call.
+  // Without one, the player would loop forever within one call.
   if (!steps.some(takesTime)) throw new UsageError('a repeat needs a frame or a wait; add one');
   reading.blocks.pop();
   reading.blocks.at(-1)!.steps.push({ ...head, steps });
@@ -261,13 +261,11 @@ function readNumber(option: string, word: string, largest: number): number {
 
 function readHex(word: string): Buffer {
   if (!/^(?:[0-9a-f]{2})+$/i.test(word))
-    throw new UsageError(
-      `bytes are written as pairs of hexadecimal digits, such as 00ff, not ${quoted(word)}`,
-    );
+    throw new UsageError(`bytes are pairs of hexadecimal digits such as 00ff, not ${quoted(word)}`);
   return Buffer.from(word, 'hex');
 }
 
-/** The length in a header: 64 bits. */
+/** Parses the length in a frame header: 64 bits. */
 function readLength(word: string): bigint {
   const length = /^\d{1,20}$/.test(word) ? BigInt(word) : 2n ** 64n;
   if (length >= 2n ** 64n) throw new UsageError(`says is a number below 2^64, not ${quoted(word)}`);
@@ -276,7 +274,7 @@ function readLength(word: string): bigint {
 
 type Rest = Pick<FrameLine, 'payload' | 'isFinal' | 'isCompressed' | 'isReasonFree' | 'form'>;
 
-/** Reads the payload of a frame and its options, in any order. */
+/** Parses the payload and the options of a frame, in any order. */
 function readRest(reading: Reading, words: readonly string[], isClose: boolean): Rest {
   const parts: PayloadPart[] = [];
   let hasCode = false;
@@ -342,12 +340,12 @@ function counted(reading: Reading, bytes: Buffer): Buffer {
   reading.payloads += bytes.length;
   if (reading.payloads > maxScriptPayloads)
     throw new UsageError(
-      `the payloads of a script have at most ${maxScriptPayloads} bytes; make them shorter`,
+      `the payloads of a script have at most ${maxScriptPayloads} bytes together; make them shorter`,
     );
   return bytes;
 }
 
-/** `"JSON"`, as the trace shows it, or `'as it is'`, with variables. */
+/** Parses a string with variables: `"JSON"` as in the trace, or `'verbatim'`. */
 function readString(reading: Reading, word: string): PayloadPart[] {
   const text = word.startsWith("'") ? word.slice(1, -1) : readJsonString(word);
   const parts: PayloadPart[] = [];
@@ -361,7 +359,7 @@ function readString(reading: Reading, word: string): PayloadPart[] {
     else parts.push({ capture: name === '' ? '' : variableName(reading, name) });
   }
   if (at < text.length) addText(text.slice(at));
-  // An empty string is a part too, which `x N` repeats.
+  // An empty string is also a part: `x N` may repeat it.
   return parts.length === 0 ? [Buffer.alloc(0)] : parts;
 }
 
@@ -370,7 +368,7 @@ function readJsonString(word: string): string {
     const text = JSON.parse(word) as string;
     if (isWellFormed(text)) return text;
   } catch {
-    // The error below says more.
+    // The error below is clearer.
   }
   throw new UsageError(
     `${quoted(word)} is not a JSON string; write '…' for text without escapes, or hexadecimal digits`,
@@ -382,12 +380,12 @@ function knownVariable({ variables }: Reading, name: string): string {
   const likely = nearest(name, variables);
   const remedy =
     likely === undefined
-      ? `write set ${name || 'NAME'} "…", or {{${name}?}} in a line that is received`
+      ? `write set ${name || 'NAME'} "…", or {{${name}?}} in an awaited line`
       : `did you mean {{${likely}}}?`;
   throw new UsageError(`{{${name}}} has no value yet; ${remedy}`);
 }
 
-/** Joins neighbouring bytes. */
+/** Joins adjacent bytes into one part. */
 function joined(parts: readonly PayloadPart[]): PayloadPattern {
   const result: PayloadPart[] = [];
   for (const part of parts) {

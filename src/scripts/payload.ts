@@ -1,10 +1,10 @@
-/** Payloads of a script: filled in before they are sent, and compared with received ones. */
+/** Payloads of a script: fills in variables before sending, and compares awaited payloads with received ones. */
 import { maxScriptVariable } from '../protocol/scriptLimits.ts';
 import type { PayloadPart, PayloadPattern } from './script.ts';
 
 export type ScriptVariables = Map<string, Buffer>;
 
-/** The value of an unset variable: the line that sets it was skipped. */
+/** The value of an unset variable: the player skipped the line that sets it. */
 const noBytes = Buffer.alloc(0);
 
 export const anyPayload: PayloadPattern = [{ capture: '' }];
@@ -13,7 +13,7 @@ export function isCapture(part: PayloadPart): part is { readonly capture: string
   return !Buffer.isBuffer(part) && 'capture' in part;
 }
 
-/** The payload with the values of the variables. Captures, which only received lines have, are empty. */
+/** Fills in the values of the variables. Captures become empty, but only awaited lines have captures. */
 export function fillPayload(payload: PayloadPattern, variables: ScriptVariables): Buffer {
   if (payload.length === 1 && Buffer.isBuffer(payload[0])) return payload[0];
   return Buffer.concat(payload.map(part => literalOf(part, variables) ?? noBytes));
@@ -25,11 +25,11 @@ function literalOf(part: PayloadPart, variables: ScriptVariables): Buffer | unde
 }
 
 /**
- * Whether `bytes` are this payload. Each capture takes as few bytes as possible, which finds a match if there is one, in time
- * proportional to the payload. If there is one, the captured bytes are copied into `variables`.
+ * Whether `bytes` match this payload. If they do, copies the captured bytes into `variables`. Each capture takes as few bytes as
+ * possible: this finds any match in time proportional to the payload.
  */
 export function matchesPayload(payload: PayloadPattern, bytes: Buffer, variables: ScriptVariables): boolean {
-  /** The bytes between the captures: one more than there are captures. */
+  /** The bytes before, between and after the captures. */
   const literals: Buffer[][] = [[]];
   const captures: string[] = [];
   for (const part of payload) {

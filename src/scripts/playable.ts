@@ -1,4 +1,4 @@
-/** Checks whether one side can play a script, before it does. */
+/** Checks in advance whether one side can play a script. */
 import { UsageError } from '../options/error.ts';
 import { Opcode } from '../protocol/codes.ts';
 import { isUsualForm } from './encode.ts';
@@ -7,15 +7,15 @@ import type { ScriptSide } from './player.ts';
 import type { BytesLine, Direction, EndLine, FrameLine, Script, ScriptStep } from './script.ts';
 
 /**
- * @throws UsageError for a line that this side cannot play: it sends a payload with gaps, awaits something invisible, or follows
- *   the end of the connection
+ * @throws UsageError for a line that this side cannot play: it sends an incomplete payload, awaits an invalid frame, or follows the
+ *   end of the connection
  */
 export function checkPlayable({ name, steps }: Script, side: ScriptSide): void {
   checkSteps(name, steps, side === 'server' ? '>' : '<', true);
 }
 
 function checkSteps(name: string, steps: readonly ScriptStep[], own: Direction, mayLeave: boolean): void {
-  /** The awaited message whose last fragment is still to come. */
+  /** The awaited message that still lacks its last fragment. */
   let unfinished: FrameLine | undefined;
   for (const [index, step] of steps.entries()) {
     if (step.kind === 'repeat') checkSteps(name, step.steps, own, false);
@@ -54,5 +54,5 @@ function faultOfAwaited(
   if (step.kind === 'frame' && !step.isFinal && !isDataFrame(step))
     return 'a control frame has no fragments; remove more';
   const isVisible = step.kind === 'frame' ? isUsualForm(step.form) : step.kind !== 'bytes';
-  return isVisible ? undefined : 'only valid frames can be awaited; write the frame without options';
+  return isVisible ? undefined : 'a script can only await valid frames; write the frame without options';
 }

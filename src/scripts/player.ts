@@ -1,10 +1,10 @@
 /**
- * Plays one side of a script, without I/O and without a clock: the owner of the connection passes received frames (`playReceived`) and
- * the time, and asks for one action after the other (`nextAction`).
+ * Plays one side of a script, without I/O and without a clock. The owner of the connection passes in received frames
+ * (`playReceived`) and the time, and asks for one action after another (`nextAction`).
  *
- * Received frames wait until a line of the script awaits them, so a frame may arrive before the player has sent the lines
- * above. A message is compared as a whole, however the peer has divided it into frames (RFC 6455 §5.4: fragments
- * have no meaning). Pings and pongs that no line of the script awaits are answered and ignored.
+ * Received frames wait in the backlog until a line awaits them, so a frame may arrive before the player has sent the lines above.
+ * The player compares whole messages, because fragments have no meaning (RFC 6455 §5.4). It answers pings and ignores pongs,
+ * unless a line awaits one.
  */
 import { duration } from '../options/values.ts';
 import { Opcode } from '../protocol/codes.ts';
@@ -27,11 +27,11 @@ export type ScriptSide = 'server' | 'client';
 
 /** The first difference from the script. */
 export interface ScriptDifference {
-  /** The line of the script. */
+  /** The number of the line. */
   readonly line: number;
-  /** As the script has it: `text "hello"`. */
+  /** The line of the script: `text "hello"`. */
   readonly expected: string;
-  /** In the same form. */
+  /** The received frame, in the same form. */
   readonly seen: string;
 }
 
@@ -42,32 +42,32 @@ export type PlayerAction =
   | {
       readonly kind: 'send';
       readonly bytes: Buffer;
-      /** They are whole frames as a server writes them, which the trace and the recorder can read. */
+      /** Whether they are whole, valid frames of a server: the trace and the recorder can read no others. */
       readonly isFramed: boolean;
       /** The payload of a close frame. */
       readonly close: Buffer | undefined;
       /** The line of the script; empty for the answer to a ping. */
       readonly source: string;
     }
-  /** Ask again at this time, or after `playReceived`. */
+  /** Call `nextAction` again at this time, or after `playReceived`. */
   | { readonly kind: 'wait'; readonly until: number }
-  /** End our direction (FIN) after all output, or end the connection at once. */
+  /** After all output, end our direction (FIN) or drop the connection. */
   | { readonly kind: 'end' | 'drop' }
   | { readonly kind: 'over'; readonly outcome: ScriptOutcome };
 
-/** A block of steps that is being played. */
+/** A block of steps under way. */
 interface Level {
   readonly steps: readonly ScriptStep[];
   readonly repeat: RepeatBlock | undefined;
   at: number;
-  /** From 1. */
+  /** Counts from 1. */
   round: number;
 }
 
 export interface Player {
   readonly script: Script;
   readonly own: Direction;
-  /** Unless a line awaits pings or pongs, or the script is strict. */
+  /** False if a line awaits a ping or a pong, or if the script is strict. */
   readonly answersPings: boolean;
   readonly ignoresPongs: boolean;
   /** The masking key of the next frame; `null` for a server. */
@@ -75,23 +75,23 @@ export interface Player {
   readonly variables: ScriptVariables;
   /** Innermost last. */
   readonly levels: Level[];
-  /** Received, but not yet awaited by a line. */
+  /** Received frames that no line has awaited yet. */
   readonly backlog: Received[];
   /** Bytes of payload in `backlog`. */
   backlogBytes: number;
   /** Answers to pings. */
   readonly replies: Buffer[];
-  /** The payloads of the fragments that the lines before this one awaited. */
+  /** The payloads of earlier lines that await fragments of the same message. */
   fragments: PayloadPattern;
   fragmentOpcode: number | undefined;
-  /** How long a line waits for a frame, in milliseconds; 0: for ever. */
+  /** How many milliseconds a line waits for a frame; 0: forever. */
   timeout: number;
-  /** When `wait` ends, or the awaited frame is overdue; `undefined`: the step has not begun. */
+  /** The time when `wait` ends or the awaited frame is overdue; `undefined` before the step begins. */
   until: number | undefined;
   outcome: ScriptOutcome | undefined;
 }
 
-/** @param nextKey the masking key of each frame, for a client */
+/** @param nextKey returns the masking key of each frame, for a client */
 export function newPlayer(
   script: Script,
   side: ScriptSide,
@@ -126,7 +126,7 @@ function hasFrame(steps: readonly ScriptStep[], direction: Direction, opcode: nu
   );
 }
 
-/** Gives the player a received frame or end, and its bytes. Ask for the next action afterwards. */
+/** Passes in a received frame or the end of the connection. Call `nextAction` afterwards. */
 export function playReceived(player: Player, received: Received): void {
   const { backlog } = player;
   if (received.kind === 'ping' && player.answersPings) {
@@ -141,14 +141,14 @@ export function playReceived(player: Player, received: Received): void {
     return;
   }
   if (received.kind === 'pong' && player.ignoresPongs) return;
-  // No later line awaits it.
+  // Drops a frame that no later line can await.
   if (!endsSession(received) && !willAwait(player)) return;
   backlog.push(received);
   player.backlogBytes += received.bytes.length;
   if (endsSession(received) && player.outcome === undefined) noteLeaving(player, received);
 }
 
-/** Whether the owner should stop reading for now. */
+/** Whether the owner must stop reading for now. */
 export function isBacklogFull({ backlog, backlogBytes, replies }: Player): boolean {
   return backlog.length + replies.length >= maxScriptBacklog || backlogBytes >= maxScriptBacklogBytes;
 }
@@ -161,7 +161,7 @@ export function heldByPlayer({ backlogBytes, replies, variables }: Player): numb
   return held;
 }
 
-/** Forgets all received data: the script is over, or memory is short. */
+/** Discards all received data, at the end of the script. */
 export function clearPlayer(player: Player): void {
   player.backlog.length = 0;
   player.backlogBytes = 0;
@@ -169,11 +169,11 @@ export function clearPlayer(player: Player): void {
   player.variables.clear();
 }
 
-/** The time of a `wait` that only `playReceived` ends. */
+/** The end of a `wait` that only `playReceived` ends. */
 const never = Number.POSITIVE_INFINITY;
 
 /**
- * Takes the next action from the script. Call it again after each action except `wait`, until it returns `over`.
+ * Returns the next action of the script. Call it again after each action except `wait`, until it returns `over`.
  * @param now milliseconds of a clock that does not go back
  */
 export function nextAction(player: Player, now: number): PlayerAction {
@@ -192,7 +192,7 @@ export function nextAction(player: Player, now: number): PlayerAction {
   }
 }
 
-/** The step at which the player is; undefined at the end of the script. */
+/** The current step; undefined at the end of the script. */
 function currentStep({ levels, variables }: Player): ScriptStep | undefined {
   for (;;) {
     const level = levels.at(-1)!;
@@ -217,7 +217,7 @@ function advance(player: Player): void {
   player.until = undefined;
 }
 
-/** @returns undefined if the player goes on at once */
+/** @returns undefined if the player can take the next step at once */
 function play(player: Player, step: ScriptStep, now: number): PlayerAction | undefined {
   switch (step.kind) {
     case 'set':
@@ -267,7 +267,7 @@ function awaitStep(
   now: number,
 ): PlayerAction | undefined {
   if (step.kind === 'frame' && !step.isFinal) {
-    // It is compared together with the rest of the message.
+    // The line with the last fragment compares the whole message.
     player.fragmentOpcode ??= step.opcode;
     player.fragments = [...player.fragments, ...step.payload];
     advance(player);
@@ -311,13 +311,13 @@ function waitFor(player: Player, step: ScriptStep, now: number): PlayerAction | 
   return undefined;
 }
 
-/** Whether the awaited line is the first one of an endless repeat, and so is optional. */
+/** Whether the awaited line is the first line of an endless repeat: such a line is optional. */
 function isRepeatable({ levels }: Player): boolean {
   const { repeat, at } = levels.at(-1)!;
   return repeat?.rounds === Number.POSITIVE_INFINITY && at === 0;
 }
 
-/** Leaves an endless repeat: its first line does not match, or the peer leaves. @returns false outside an endless repeat */
+/** Leaves an endless repeat if its first line does not match, or the peer leaves. @returns whether there was one to leave */
 function leaveRepeat(player: Player, received: Received): boolean {
   const { levels } = player;
   const endless = isRepeatable(player)
@@ -335,7 +335,7 @@ function leaveLevel(player: Player, index: number): void {
   player.until = undefined;
 }
 
-/** The peer closes or is gone, and no line awaits that: leaves the endless repeats in which no line ever will. */
+/** Handles a peer that closes or is gone: leaves each endless repeat that awaits nothing, because only the peer can end it. */
 function noteLeaving(player: Player, received: Received): void {
   const { levels } = player;
   for (let i = levels.length - 1; i > 0; i--) {
@@ -349,7 +349,7 @@ function noteLeaving(player: Player, received: Received): void {
   differ(player, step, 'a client that stays until the script ends', showReceived(received));
 }
 
-/** Whether this line or a later one awaits something. */
+/** Whether the current line or a later one awaits a frame. */
 function willAwait(player: Player): boolean {
   return player.levels.some(({ steps, repeat, at, round }) =>
     awaitsAny(player, repeat !== undefined && round < repeat.rounds ? steps : steps.slice(at)),
@@ -368,9 +368,9 @@ function differ(player: Player, { line }: ScriptStep, expected: string, seen: st
 }
 
 /**
- * The connection is lost, or something else closes it.
- * @param why as in `ScriptDifference.seen`
- * @returns equal if the script has been played to its end
+ * Ends the script because the connection is lost or closed from outside.
+ * @param why the reason, as in `ScriptDifference.seen`
+ * @returns equal if the script had reached its end
  */
 export function cutOff(player: Player, now: number, why: string): ScriptOutcome {
   const { backlog } = player;

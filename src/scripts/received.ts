@@ -4,11 +4,11 @@ import { Opcode } from '../protocol/codes.ts';
 
 export interface Received {
   /**
-   * A whole message, a control frame, the end of the peer's direction (`end`), or a frame that broke a rule, after which nothing
-   * more is read (`failed`).
+   * A whole message, a control frame, the end of the peer's direction (`end`), or a frame that broke a rule (`failed`). After
+   * `failed`, the owner reads no more.
    */
   readonly kind: 'text' | 'binary' | 'ping' | 'pong' | 'close' | 'end' | 'failed';
-  /** The payload, unmasked and inflated, of a close frame with its code; of `failed` and `end`, the reason as text. */
+  /** The payload, unmasked and inflated; for a close frame, including its code; for `failed` and `end`, the reason as text. */
   readonly bytes: Buffer;
 }
 
@@ -28,15 +28,15 @@ export function isFrame({ kind }: Received, opcode: number | undefined): boolean
   return received !== undefined && (opcode === undefined || opcode === received);
 }
 
-/** Whether the peer sends no more messages after it. */
+/** Whether the peer can send no further messages. */
 export function endsSession({ kind }: Received): boolean {
   return kind === 'close' || kind === 'end' || kind === 'failed';
 }
 
-/** How many bytes of a payload are shown. */
+/** Payload bytes in a description. */
 const shownBytes = 100;
 
-/** As a line of a script: `text "hello"`, `close 1000 "bye"`. */
+/** Describes the event as a line of a script: `text "hello"`, `close 1000 "bye"`. */
 export function showReceived({ kind, bytes }: Received): string {
   const more = bytes.length > shownBytes ? '…' : '';
   const head = bytes.subarray(0, shownBytes);

@@ -1,39 +1,39 @@
 /**
- * A script: one session, line by line, in the form of the trace. It is written from the server's side: `<` is a frame that the
- * server receives, `>` one that it sends. The player (player.ts) can play either side; parse.ts reads the text:
+ * A script describes one session, line by line, in the notation of the trace and from the server's side: the server receives `<`
+ * frames and sends `>` frames. parse.ts reads the text, and the player (player.ts) can play either side:
  *
- *     < text "hello, {{name?}}"       `{{name?}}` matches any text, and keeps it as `name`; `{{?}}` keeps nothing
- *     > text "welcome, {{name}}"      the kept text
+ *     < text "hello, {{name?}}"       `{{name?}}` matches any text and keeps it as `name`; `{{?}}` keeps nothing
+ *     > text "welcome, {{name}}"      the text that `name` keeps
  *     < binary 00ff "abc" 01          hexadecimal digits and strings, in any order
- *     > text "ab" x 1000              the part before, repeated
+ *     > text "ab" x 1000              repeats the part before it
  *     > ping "x"
- *     < close 1000                    with any reason; `< close` has any code, and `< close 1000 ""` no reason
+ *     < close 1000                    any reason; `< close` matches any code, `< close 1000 ""` no reason
  *     < text any                      any payload
  *     < any                           any frame
- *     > hex 8105 68656c6c6f           bytes as they are
- *     < end, > end                    the end of TCP's direction (FIN); `> drop` ends the connection at once
+ *     > hex 8105 68656c6c6f           raw bytes
+ *     < end, > end                    the end of one direction of TCP (FIN); `> drop` drops the connection
  *     wait 50ms
- *     repeat 3 as n … end             `{{n}}` is 1, 2, 3; without a number, until the peer does something else, or closes
+ *     repeat 3 as n … end             `{{n}}` is 1, 2, 3; without a number, until the peer deviates or closes
  *     set name "ada"
- *     timeout 30s                     how long the lines below wait for a frame
+ *     timeout 30s                     lets each later line wait so long for a frame
  *     subprotocol chat                the client must offer it, and the server accepts it
  *     strict                          pings and pongs are frames like any other
  *
- * After the payload, options make a frame that breaks rules: `more` (FIN is 0), `rsv=N` (0 to 7; 4 is RSV1), `len=0|2|8` (bytes
- * of extended length), `says=N` (the length in the header), `key=HEX|none` (the masking key), `compressed`. A line of the
- * trace, such as `< text, 5 bytes: "hello"`, means the same.
+ * Options after the payload change the frame, even into an invalid one: `more` (FIN is 0), `rsv=N` (0 to 7; 4 is RSV1),
+ * `len=0|2|8` (bytes of the extended length), `says=N` (the length in the header), `key=HEX|none` (the masking key),
+ * `compressed`. Lines of the trace, such as `< text, 5 bytes: "hello"`, are valid, too.
  */
 
-/** As in the trace: `<` is received by the server, `>` is sent by it. */
+/** As in the trace: the server receives `<` and sends `>`. */
 export type Direction = '<' | '>';
 
-/** A part of a payload: bytes, the value of a variable, or any bytes, which a variable keeps if it has a name. */
+/** A part of a payload: bytes, the value of a variable, or a capture: any bytes, kept in the named variable (empty: not kept). */
 export type PayloadPart = Buffer | { readonly variable: string } | { readonly capture: string };
 
-/** The payload that is sent or awaited. */
+/** A payload to send or to await. */
 export type PayloadPattern = readonly PayloadPart[];
 
-/** The parts of a frame's header that differ from the usual form. */
+/** The parts of a frame header that differ from the usual form. */
 export interface WrittenForm {
   /** RSV1 to RSV3, 0 to 7. */
   readonly rsv?: number;
@@ -48,7 +48,7 @@ export interface WrittenForm {
 interface Line {
   /** Its number in the file, from 1. */
   readonly line: number;
-  /** The line as written, without its indent and direction. */
+  /** The text of the line, without its indent and direction. */
   readonly source: string;
 }
 
@@ -57,17 +57,17 @@ export interface FrameLine extends Line {
   readonly direction: Direction;
   /** `undefined`: any frame. */
   readonly opcode: number | undefined;
-  /** Of a close frame, with the bytes of the code. */
+  /** For a close frame, including the code. */
   readonly payload: PayloadPattern;
-  /** A close frame without a string: if it is awaited, with any reason and, without a code, any code. */
+  /** Whether it is a close frame without a string. An awaited one matches any reason and, without a code, any code. */
   readonly isReasonFree: boolean;
   readonly isFinal: boolean;
-  /** RSV1 is set, and the payload is compressed before it is sent. */
+  /** Whether to compress the payload and set RSV1. */
   readonly isCompressed: boolean;
   readonly form: WrittenForm;
 }
 
-/** Bytes that are sent as they are. */
+/** Raw bytes to send. */
 export interface BytesLine extends Line {
   readonly kind: 'bytes';
   readonly direction: Direction;
@@ -82,9 +82,9 @@ export type EndLine = Line & { readonly direction: Direction } & (
 
 export interface RepeatBlock extends Line {
   readonly kind: 'repeat';
-  /** Infinity: until the peer does something else, or closes. */
+  /** Infinity: until the peer deviates or closes. */
   readonly rounds: number;
-  /** The variable with the number of the round, from 1. */
+  /** The variable that counts the rounds, from 1. */
   readonly counter: string | undefined;
   readonly steps: readonly ScriptStep[];
 }
@@ -101,7 +101,7 @@ export type ScriptStep =
 export interface Script {
   readonly name: string;
   readonly steps: readonly ScriptStep[];
-  /** Pings and pongs are frames like any other, even if no line awaits one. */
+  /** Whether the script must await every ping and pong. */
   readonly isStrict: boolean;
   /** The subprotocol that the client must offer, and the server accepts. */
   readonly subprotocol?: Line & { readonly token: string };

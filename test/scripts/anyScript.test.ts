@@ -1,4 +1,4 @@
-/** Random scripts, played against random peers: nothing is thrown but a UsageError, and no call runs away. */
+/** Random scripts, played against random peers: the code throws only UsageErrors, and every call returns. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { UsageError } from '../../src/options/error.ts';
@@ -102,7 +102,7 @@ function playRandomly(random: Random, script: Script, side: 'server' | 'client')
   return false;
 }
 
-test('any text is a script or has a mistake in a named line, and a peer that closes ends every play', () => {
+test('any text is a script or an error names its line, and a peer that closes ends every script', () => {
   const random = newRandom(13);
   let scripts = 0;
   let over = 0;

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { parseScript } from '../../src/scripts/parse.ts';
 import { newPlayer, nextAction } from '../../src/scripts/player.ts';
 
-/** The bytes of a line that the server sends, in hexadecimal digits. */
+/** The bytes that a server sends for these lines, in hexadecimal digits. */
 function sent(...lines: string[]): string {
   const player = newPlayer(parseScript('s', lines.map(line => `> ${line}`).join('\n')), 'server');
   const pieces = lines.map(() => {
@@ -18,7 +18,7 @@ function refuses(text: string, sentence: string): void {
   assert.throws(() => parseScript('s', text), { name: 'UsageError', message: `s: ${sentence}` });
 }
 
-describe('a line that is sent', () => {
+describe('a sent line', () => {
   test('has the bytes of RFC 6455 §5.7', () => {
     assert.equal(sent('text "Hello"'), '810548656c6c6f');
     assert.equal(sent('text more "Hel"', 'continuation "lo"'), '010348656c 80026c6f');
@@ -28,7 +28,7 @@ describe('a line that is sent', () => {
     assert.equal(sent('binary 00 x 65536').slice(0, 20), '827f0000000000010000');
   });
 
-  test('has a payload of strings, hexadecimal digits and repetitions, in any order', () => {
+  test('can combine strings, hexadecimal digits and repetitions in any order', () => {
     assert.equal(sent('binary \'a"\' 00ff "\\n" x 3 hex:01'), '820861220' + '0ff0a0a0a01');
     assert.equal(sent('text'), '8100');
     assert.equal(sent('text "é"'), '8102c3a9');
@@ -42,7 +42,7 @@ describe('a line that is sent', () => {
     assert.equal(sent('close hex:03'), '880103');
   });
 
-  test('breaks the rules that its options name', () => {
+  test('has the invalid form that its options demand', () => {
     assert.equal(sent('text rsv=4 "a"'), 'c10161');
     assert.equal(sent('text rsv=3'), 'b100');
     assert.equal(sent('ping more'), '0900');
@@ -57,7 +57,7 @@ describe('a line that is sent', () => {
     assert.equal(sent('text compressed "Hello"'), 'c107f248cdc9c90700');
   });
 
-  test('may have the form of the trace', () => {
+  test('can have the form of the trace', () => {
     assert.equal(sent('text, 5 bytes: "Hello"'), sent('text "Hello"'));
     assert.equal(sent('text, 1 byte, more follows: "a"'), sent('text more "a"'));
     assert.equal(sent('close, 6 bytes: 1000 "done"'), sent('close 1000 "done"'));
@@ -67,7 +67,7 @@ describe('a line that is sent', () => {
   });
 });
 
-test('comments, empty lines, indentation and the ends of lines do not matter', () => {
+test('the parser ignores comments, empty lines, indentation and the kind of line ends', () => {
   const { steps } = parseScript('s', '\r\n# a comment\r\n\t> text "#1" # another\r\n\r\n');
   assert.deepEqual(
     steps.map(step => [step.kind, step.line, step.source]),
@@ -75,7 +75,7 @@ test('comments, empty lines, indentation and the ends of lines do not matter', (
   );
 });
 
-test('a mistake is reported with its line and what to write instead', () => {
+test('an error names the line, the mistake and the remedy', () => {
   refuses('\n> txt "a"', 'line 2: unknown word "txt"; did you mean text?');
   refuses(
     '> frob',
@@ -93,7 +93,7 @@ test('a mistake is reported with its line and what to write instead', () => {
     '> text "\\q"',
     `line 1: "\\"\\\\q\\"" is not a JSON string; write '…' for text without escapes, or hexadecimal digits`,
   );
-  refuses('> binary 0', 'line 1: bytes are written as pairs of hexadecimal digits, such as 00ff, not "0"');
+  refuses('> binary 0', 'line 1: bytes are pairs of hexadecimal digits such as 00ff, not "0"');
   refuses('> close 70000', 'line 1: a close code is a number from 0 to 65535, not "70000"');
   refuses('> text "a" rsv=8', 'line 1: rsv is a number from 0 to 7, not "8"');
   refuses(
@@ -122,13 +122,13 @@ test('a mistake is reported with its line and what to write instead', () => {
   refuses('subprotocol a\nsubprotocol b', 'line 2: a script has one subprotocol; remove a line');
   refuses('end', 'line 1: there is no repeat to end; remove the line');
   refuses('repeat 2\nset a "b"\nend', 'line 3: a repeat needs a frame or a wait; add one');
-  refuses(`${'repeat 2\n'.repeat(9)}`, 'line 9: a repeat is in at most 7 others; use fewer');
+  refuses(`${'repeat 2\n'.repeat(9)}`, 'line 9: repeats are nested at most 8 deep; remove one');
 });
 
 test('a variable must have a value before a line uses it', () => {
   refuses(
     '> text "{{name}}"',
-    'line 1: {{name}} has no value yet; write set name "…", or {{name?}} in a line that is received',
+    'line 1: {{name}} has no value yet; write set name "…", or {{name?}} in an awaited line',
   );
   refuses('set name "ada"\n> text "{{nam}}"', 'line 2: {{nam}} has no value yet; did you mean {{name}}?');
   refuses('set a "{{b?}}"', 'line 1: set takes a text without captures; write the text');
@@ -143,7 +143,7 @@ test('a variable must have a value before a line uses it', () => {
   );
 });
 
-test('a script cannot ask for more memory than its limits allow', () => {
+test('a script cannot exceed its memory limits', () => {
   refuses('> text "a" x 16777217', 'line 1: x is a number from 0 to 16777216, not "16777217"');
   refuses(
     '> text "ab" x 16777216',
@@ -151,6 +151,6 @@ test('a script cannot ask for more memory than its limits allow', () => {
   );
   refuses(
     `${'> text "a" x 16777216\n'.repeat(5)}`,
-    'line 4: the payloads of a script have at most 67108864 bytes; make them shorter',
+    'line 4: the payloads of a script have at most 67108864 bytes together; make them shorter',
   );
 });

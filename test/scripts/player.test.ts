@@ -14,7 +14,7 @@ function play(text: string, side: 'server' | 'client' = 'server'): Player {
 
 const kinds = ['continuation', 'text', 'binary', '', '', '', '', '', 'close', 'ping', 'pong'] as const;
 
-/** What the player does until it waits or is over: the frames that it sends, `waits 50`, and the outcome. */
+/** The player's actions until it waits or the script is over: the sent frames, `waits 50`, and the outcome. */
 function actions(player: Player, now = 0): string[] {
   const done: string[] = [];
   for (;;) {
@@ -53,7 +53,7 @@ describe('the player', () => {
     assert.deepEqual(actions(player), ['text "c"', 'waits 10000']);
     closes(player);
     assert.deepEqual(actions(player), ['close 1000', 'equal']);
-    assert.deepEqual(actions(player), ['equal'], 'it stays over');
+    assert.deepEqual(actions(player), ['equal'], 'a script that is over stays over');
   });
 
   test('plays the other side of the same script', () => {
@@ -74,7 +74,7 @@ describe('the player', () => {
     assert.deepEqual(actions(player, 57), ['equal']);
   });
 
-  test('reports the first difference with its line, and goes no further', () => {
+  test('reports the first difference with its line, and stops', () => {
     const player = play('\n< text "hello"\n> text "world"');
     passes(player, 'text', 'hallo');
     assert.deepEqual(actions(player), ['line 2: text "hello" | text "hallo"']);
@@ -82,7 +82,7 @@ describe('the player', () => {
     assert.deepEqual(actions(player), ['line 2: text "hello" | text "hallo"']);
   });
 
-  test('tells kinds of frames apart, and text from bytes that are the same', () => {
+  test('distinguishes kinds of frames, even with equal payloads', () => {
     const differences: [string, Received['kind'], string, string][] = [
       ['text "a"', 'binary', 'a', 'binary 61'],
       ['binary 61', 'text', 'a', 'text "a"'],
@@ -127,7 +127,7 @@ describe('the player', () => {
       assert.equal(outcome(line), `line 1: ${line} | close 1000 "bye"`);
   });
 
-  test('keeps what a variable matched, and sends it', () => {
+  test('keeps the text that a variable matched, and sends it', () => {
     const player = play(`set greeting "hi"
       < text '{"id":{{id?}},"name":"{{name?}}"}'
       > text "{{greeting}} {{name}}, you are {{id}}"
@@ -138,7 +138,7 @@ describe('the player', () => {
     assert.deepEqual(actions(player), ['line 4: text "bye {{name}}{{?}}" | text "bye bob"']);
   });
 
-  test('matches a payload if any division among the variables does', () => {
+  test('matches a payload if any choice of captures does', () => {
     const outcome = (line: string, payload: string) => {
       const player = play(`< text "${line}"`);
       passes(player, 'text', payload);
@@ -153,7 +153,7 @@ describe('the player', () => {
     assert.ok(!outcome('{{?}}ab', 'abc'));
   });
 
-  test('compares a message as a whole, though the lines have its fragments', () => {
+  test('compares a whole message with lines that list its fragments', () => {
     const player = play(
       '< text more "he"\n< continuation more "l"\n< continuation "lo"\n< binary more 00\n< continuation',
     );
@@ -177,7 +177,7 @@ describe('the player', () => {
     assert.deepEqual(actions(player), ['text "b"', 'equal']);
   });
 
-  test('does not answer pings of a script that awaits one or is strict', () => {
+  test('does not answer pings if the script awaits one or is strict', () => {
     const player = play('< ping "y"\n< text "a"');
     passes(player, 'pong', 'x');
     passes(player, 'ping', 'y');
@@ -196,7 +196,7 @@ describe('the player', () => {
     assert.deepEqual(actions(play('timeout 0\n< text "b"'), 0), ['waits Infinity']);
   });
 
-  test('repeats a block as often as the script says, and counts', () => {
+  test('repeats a block as often as the script says, and counts the rounds', () => {
     const player = play('repeat 2 as i\nrepeat 2 as j\n> text "{{i}}.{{j}}"\nend\nend');
     assert.deepEqual(actions(player), ['text "1.1"', 'text "1.2"', 'text "2.1"', 'text "2.2"', 'equal']);
   });
@@ -240,7 +240,7 @@ describe('the player', () => {
     );
   });
 
-  test('ends the connection only by the last line', () => {
+  test('ends the connection only in the last line', () => {
     assert.deepEqual(actions(play('> text "a"\n> drop')), ['text "a"', 'drop', 'equal']);
     assert.deepEqual(actions(play('> end')), ['end', 'equal']);
     assert.throws(() => play('> end\n< end'), /s: line 1: the connection ends here; make it the last line/);
@@ -270,7 +270,7 @@ describe('the player', () => {
 
   test('cannot await invalid frames', () => {
     for (const line of ['hex 8100', 'text rsv=4 "a"', 'text key=00000000 "a"'])
-      assert.throws(() => play(`< ${line}`), /line 1: only valid frames can be awaited/);
+      assert.throws(() => play(`< ${line}`), /line 1: a script can only await valid frames/);
     assert.doesNotThrow(() => play('< hex 8100', 'client'));
   });
 });

@@ -1,4 +1,4 @@
-/** The player plays the peer's side of every session of the corpus against our endpoint, which echoes. */
+/** The player plays the peer's side of every session of the corpus against our endpoint, an echo. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
@@ -18,7 +18,7 @@ import { type Received, showReceived } from '../../src/scripts/received.ts';
 import { exampleKey, readCorpus, type Session } from '../support/corpus.ts';
 import { setUpEndpoint } from '../support/endpointRun.ts';
 
-/** Reads what the peer sent. @returns what the endpoint answers */
+/** Passes the peer's bytes to the endpoint. @returns the endpoint's answers */
 function answers(endpoint: Endpoint, bytes: Buffer, closesOnMessage: boolean): Received[] {
   const input = { bytes, start: 0, end: bytes.length };
   const sent: Received[] = [];
@@ -54,10 +54,10 @@ function answers(endpoint: Endpoint, bytes: Buffer, closesOnMessage: boolean): R
 
 function playAgainst({ setup, script }: Session): void {
   const endpoint = setUpEndpoint(setup);
-  // The transcript is from the endpoint's side, in either role.
+  // Transcripts always show the endpoint's side, even if the endpoint is a client.
   const key = setup.role === 'server' ? exampleKey : null;
   const player = newPlayer({ ...script, isStrict: true }, 'client', () => key);
-  /** The end of a frame that the endpoint has not read. */
+  /** Bytes of an incomplete frame, not yet read by the endpoint. */
   let rest: Buffer = Buffer.alloc(0);
   for (;;) {
     const action = nextAction(player, 0);

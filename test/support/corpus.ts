@@ -1,13 +1,13 @@
 /**
- * Sessions as readable files in test/corpus: scripts (src/scripts/script.ts) from the side of our endpoint, which echoes every
- * message. `<` is what the peer sends, and the `>` lines after it are the answers:
+ * Reads the sessions in test/corpus: scripts (src/scripts/script.ts) from the side of our endpoint, an echo. The peer sends the `<`
+ * lines, and the endpoint answers with the `>` lines:
  *
  *     == NAME [| client] [| max=BYTES] [| on] [| takeover] [| closes]
- *                     begins a session: our role (default: server), the largest message, whether compression was negotiated,
- *                     whether we close on the first message
+ *                     begins a session: our role (default: server), the largest message, the negotiated compression (default:
+ *                     none), and whether we close after the first message
  *     > close 1002    we fail the connection, with some reason; `> close 1000 ""` answers a close frame
  *
- * A session without `>` lines (found by the fuzzer) must give the same events wherever it is cut.
+ * A session without `>` lines (found by the fuzzer) must cause the same events however its bytes are divided.
  */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -23,9 +23,9 @@ export interface Session {
   readonly setup: EndpointSetup;
   readonly script: Script;
   readonly input: Buffer;
-  /** Where each of the peer's frames ends. */
+  /** The end of each frame of the peer. */
   readonly frameEnds: readonly number[];
-  /** An event that ends with an open quote stands for any reason except an empty one; undefined: not known. */
+  /** An event that ends with an open quote matches any reason except an empty one. Undefined: unknown. */
   readonly expected: readonly string[] | undefined;
 }
 
@@ -108,7 +108,7 @@ function bytesOf(step: FrameLine | BytesLine, { role }: EndpointSetup): Buffer {
 
 const payloadOf = ({ payload }: FrameLine) => fillPayload(payload, new Map());
 
-/** The events of the endpoint: those that the answers show, the pongs that it was sent, and the end. */
+/** The expected events of the endpoint: its answers, the received pongs, and the end. */
 function expectedEvents(lines: readonly (FrameLine | BytesLine)[]): string[] {
   const events: string[] = [];
   let closed: string | undefined;
@@ -131,7 +131,7 @@ function expectedEvents(lines: readonly (FrameLine | BytesLine)[]): string[] {
   return closed === undefined ? events : [...events, closed];
 }
 
-/** Whether these are the events that a session expects. */
+/** Asserts that these are the events that a session expects. */
 export function assertEvents(actual: readonly string[], expected: readonly string[]): void {
   const matched = expected.map((line, index) => {
     const other = actual[index] ?? '';
@@ -140,7 +140,7 @@ export function assertEvents(actual: readonly string[], expected: readonly strin
   assert.deepEqual(actual, matched);
 }
 
-/** Writes a session as a file. @param expected its events, as comments */
+/** Formats a session as the text of a file. @param expected the events, which become comments */
 export function writeSession(
   name: string,
   setup: EndpointSetup,

@@ -1,6 +1,6 @@
-/** A HAR file with two WebSockets and a page, in the form in which Chromium's developer tools save one. */
+/** Makes a HAR file like those of Chromium's developer tools, with two WebSockets and a page. */
 
-/** @param origin of the WebSockets' URLs @param subprotocol that the server chose */
+/** @param origin the origin of the WebSockets' URLs @param subprotocol the server's choice */
 export function chromiumHar(origin: string, subprotocol?: string): string {
   const request = (url: string, ...fields: { name: string; value: string }[]) => ({
     ...{ method: 'GET', url, httpVersion: 'HTTP/1.1', cookies: [], headersSize: 500, bodySize: 0 },

@@ -45,7 +45,7 @@ export interface StartSettings {
   readonly openFiles?: number;
   /** The working directory. */
   readonly folder?: string;
-  /** The server's program, if it is not dist/server.js. */
+  /** The server's program; dist/server.js by default. */
   readonly script?: string;
 }
 

@@ -1,4 +1,4 @@
-/** The scripts of a server: read from the folder of `--script` at the start and at every reload. */
+/** Reads the scripts in the folder of `--script`, at the start and at every reload. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '../../options/error.ts';
@@ -10,15 +10,15 @@ import type { Script } from '../../scripts/script.ts';
 
 export type Scripts = ReadonlyMap<string, Script>;
 
-/** The end of the name of a script's file. */
+/** The file extension of scripts. */
 const suffix = '.txt';
 
-/** A name that a path can have without percent-encoding. */
+/** A name that needs no percent-encoding in a URL. */
 const validName = /^[\w-]{1,100}$/;
 
 /**
- * Reads all `*.txt` of the folder; each script has the name of its file.
- * @throws UsageError for a folder or file that cannot be read, and for the first mistake in a script
+ * Reads all `*.txt` files of the folder. The name of a script is that of its file.
+ * @throws UsageError for an unreadable folder or file, and for the first mistake in a script
  */
 export function readScripts(folder: string): Scripts {
   const files = listFolder(folder).filter(file => file.endsWith(suffix) && !file.startsWith('.'));
@@ -34,10 +34,10 @@ export function readScripts(folder: string): Scripts {
   );
 }
 
-/** @param label how messages call the script: its file @throws UsageError that names the line */
+/** @param label the name of the script in errors, such as its file @throws UsageError that names the line */
 export function readScript(name: string, text: string, label = name): Script {
   if (!validName.test(name))
-    throw new UsageError(`${label}: a script has a name of letters, digits, _ and -; rename it`);
+    throw new UsageError(`${label}: the name of a script has only letters, digits, _ and -; rename it`);
   const script = parseScript(label, text);
   checkPlayable(script, 'server');
   return { ...script, name };

@@ -12,7 +12,7 @@ import { beginScript, heldByScript, stopScript } from './play.ts';
 export type GivenScripts = Readonly<Record<string, string>>;
 
 /**
- * @param given scripts besides those of `--script`
+ * @param given scripts in addition to those of `--script`
  * @returns no handler if there are no scripts
  * @throws UsageError for a mistake in a script
  */
@@ -60,7 +60,7 @@ function newScriptHandler(scripts: () => Scripts): Handler {
     },
     opened(connection, request) {
       const script = request === undefined ? undefined : find(request);
-      // A reload may have removed the script while the client's rights were decided.
+      // A reload may have removed the script while the server decided the client's rights.
       if (script === undefined)
         closeConnection(connection, CloseCode.TryAgainLater, 'no script of this name');
       else beginScript(connection, script, request!);

@@ -1,6 +1,6 @@
 /**
- * Plays a script on a connection. Meanwhile this wire reads the WebSocket, so that only the script answers frames. Afterwards
- * the usual wire returns, and closes the connection as usual.
+ * Plays a script on a connection. The script's wire replaces the usual one, so only the script answers frames. Afterwards the
+ * usual wire returns and closes the connection.
  */
 import { dropConnection, endConnection, runIsolated } from '../../core/close.ts';
 import { charge, mayInflate, startBudget } from '../../core/fairness.ts';
@@ -62,7 +62,7 @@ interface Playing {
   readonly usual: Wire;
   /** Resumes the script. */
   timer: NodeJS.Timeout | undefined;
-  /** The close frame that arrived. */
+  /** The client's close frame. */
   closeReceived: { readonly code: number; readonly reason: string } | undefined;
   hasSentClose: boolean;
   /** The client's FIN arrived, or the connection is lost. */
@@ -79,7 +79,7 @@ const maxShownLine = 200;
 
 const playing = (connection: Connection) => connection.data as Playing;
 
-/** The WebSocket is open: the script begins. */
+/** Begins the script on an open WebSocket. */
 export function beginScript(connection: Connection, script: Script, { headers }: Head): void {
   const { wire, endpoint, server, socket } = connection;
   const state: Playing = {
@@ -95,7 +95,7 @@ export function beginScript(connection: Connection, script: Script, { headers }:
   connection.data = state;
   connection.wire = scriptWire;
   if (endpoint !== undefined) endpoint.deliversWhileClosing = true;
-  // A script sends no pings of ours: TCP keep-alive detects a dead peer.
+  // The server sends no pings during a script, so TCP keep-alive must detect a dead peer.
   socket.keepAlive(server.configuration.pingInterval);
   const { subprotocol } = script;
   const offers = splitList(headers.get('sec-websocket-protocol') ?? '');
@@ -106,12 +106,12 @@ export function beginScript(connection: Connection, script: Script, { headers }:
   goOn(connection, state);
 }
 
-/** The session has ended. */
+/** Stops the script's timer at the end of the session. */
 export function stopScript(connection: Connection): void {
   clearTimeout(playing(connection)?.timer);
 }
 
-/** Bytes of memory that the script holds for the connection. */
+/** The memory of a connection's script, in bytes. */
 export function heldByScript(connection: Connection): number {
   const state = connection.data as Playing | undefined;
   return state === undefined ? 0 : heldByPlayer(state.player);
@@ -147,18 +147,18 @@ const scriptWire: Wire = {
     state.hasEnded = true;
     if (error === undefined) goOn(connection, state);
     else {
-      // For example, the server drops a connection that does not end in time.
+      // For example, the server drops a connection after a deadline.
       if (connection.ending?.by === 'server') interrupt(connection, connection.ending.why);
       const outcome = cutOff(state.player, clock(), error);
       finish(connection, state, outcome, error);
     }
   },
 
-  // The player has its own deadlines.
+  // The player keeps its own deadlines.
   checkDeadlines() {},
 };
 
-/** Reads frames into the player's backlog. @returns where it stopped */
+/** Reads frames into the player's backlog. @returns the end of the bytes that it read */
 function readFrames(connection: Connection, state: Playing, endpoint: Endpoint, input: ByteRange): number {
   const { player } = state;
   startBudget(connection);
@@ -189,7 +189,7 @@ function readFrames(connection: Connection, state: Playing, endpoint: Endpoint, 
         goesOn = charge(connection, 0) && state.failure === undefined;
     }
   }
-  // While messages are paused, a large one is not inflated any further.
+  // Pauses the inflation of a large message, too.
   endpoint.acceptsMessages = !isBacklogFull(player);
   commitFrames();
   return state.failure === undefined ? input.start : input.end;
@@ -212,7 +212,7 @@ function receiveControl(connection: Connection, state: Playing, event: ProtocolE
   }
 }
 
-/** Plays the script until it waits, is over, or has used its share of the turn. */
+/** Plays the script until it waits, ends, or has used its share of the turn. */
 function goOn(connection: Connection, state: Playing): void {
   clearTimeout(state.timer);
   state.timer = undefined;
@@ -247,7 +247,7 @@ function setTimer(connection: Connection, state: Playing, delay: number): void {
   state.timer = setTimeout(wake, Math.max(1, delay)).unref();
 }
 
-/** Drops the connection when its queue has been written. */
+/** Drops the connection once its queue is empty. */
 const dropper: Producer = {
   produce(connection) {
     if (connection.queue.size > 0) return true;
@@ -273,7 +273,7 @@ function sendAction(
 ): void {
   const { server, endpoint } = connection;
   const range = writeBytes(server.arena, bytes, 0, bytes.length);
-  // The trace and the recorder can read whole frames only, so they show the line instead.
+  // The trace and the recorder read whole, valid frames only. For other bytes they show the line of the script.
   if (isFramed) queueRange(connection, range.chunk, range.start, range.end);
   else {
     if (server.taps.isOn) {
@@ -288,7 +288,7 @@ function sendAction(
   if (endpoint?.state === 'OPEN') startClosing(endpoint);
 }
 
-/** The script ends the TCP connection without a closing handshake. */
+/** Ends the TCP connection without a closing handshake, as the script demands. */
 function endAsWritten(connection: Connection, state: Playing, kind: 'end' | 'drop'): void {
   finishPlaying(connection, state, { isEqual: true });
   const { closeReceived } = state;
@@ -303,7 +303,7 @@ function endAsWritten(connection: Connection, state: Playing, kind: 'end' | 'dro
   scheduleFlush(connection);
 }
 
-/** The server ends the connection for a reason outside the script: the client made no mistake. Restores the usual wire. */
+/** Stops the script because the server ends the connection for a reason outside the script. The client made no mistake. */
 function interrupt(connection: Connection, by: string): void {
   const state = playing(connection);
   const outcome = cutOff(state.player, clock(), by);
@@ -316,7 +316,7 @@ function interrupt(connection: Connection, by: string): void {
   log('info', 'script interrupted', { id, script: state.player.script.name, line: outcome.line, by });
 }
 
-/** The script is over: ends the connection as its frames so far require. @param error why the connection was lost */
+/** Ends the connection after the script, as the frames so far require. @param error why the connection was lost */
 function finish(
   connection: Connection,
   state: Playing,
@@ -334,7 +334,7 @@ function finish(
     if (!hasSentClose) sendClose(connection, wholeOf(closePayload(failure.code, failure.reason)));
     failWebSocket(connection, endpoint, failure);
   } else if (closeReceived !== undefined) {
-    // RFC 6455 §5.5.1: a close frame is answered with one, which typically echoes the code.
+    // RFC 6455 §5.5.1: the answer to a close frame is a close frame, typically with the same code.
     const answer = outcome.isEqual ? closePayload(closeReceived.code, '') : closePayload(code, reason);
     if (!hasSentClose) sendClose(connection, wholeOf(answer));
     finishClosing(connection, endpoint, closeReceived);
@@ -344,7 +344,7 @@ function finish(
   } else usual.close(connection, code, reason);
 }
 
-/** Gives the connection back to its usual wire. */
+/** Restores the connection's usual wire. */
 function stopPlaying(connection: Connection, state: Playing): void {
   const { endpoint } = connection;
   state.isOver = true;
@@ -363,7 +363,7 @@ function finishPlaying(connection: Connection, state: Playing, outcome: ScriptOu
   stopPlaying(connection, state);
   const { id } = connection;
   const { name } = state.player.script;
-  // Not `logForAddress`, which leaves lines out: a test waits for each outcome.
+  // Not `logForAddress`: it drops repeated lines, but a test waits for each outcome.
   if (outcome.isEqual) {
     log('info', 'script played', { id, script: name });
     noteEnding(connection, 'server', `the script ${name} was played to its end`);
@@ -377,7 +377,7 @@ function finishPlaying(connection: Connection, state: Playing, outcome: ScriptOu
   if (ending.why !== sentence) ending.aftermath ??= sentence;
 }
 
-/** The close frame at the end of a script that has sent none. */
+/** The close frame after a script that has sent none. */
 function farewell(outcome: ScriptOutcome): { readonly code: number; readonly reason: string } {
   if (outcome.isEqual) return { code: CloseCode.NormalClosure, reason: '' };
   const { line, expected, seen } = outcome;

@@ -22,7 +22,7 @@ test('a test gives its scripts as text, and awaits their outcomes', async () => 
   await server.close();
 });
 
-test('a script that the server interrupts is no difference', async () => {
+test('an interruption by the server does not count as a difference', async () => {
   const server = await listen({ script: { hello: '> text "hello"\n< text "world"' } });
   const [client, other] = await Promise.all(
     [1, 2].map(() => connectRaw(server.port, { path: '/script/hello' })),
@@ -42,7 +42,7 @@ test('a script that the server interrupts is no difference', async () => {
   for (const each of [client, other]) each.destroy();
 });
 
-test('a mistake in a script rejects listen with its line', async () => {
+test('listen rejects a script with a mistake and names the line', async () => {
   await assert.rejects(
     listen({ script: { hello: '\n> txt' } }),
     /^UsageError: hello: line 2: unknown word "txt"/,

@@ -1,4 +1,4 @@
-/** Scripts at /script/NAME, played by the server against clients that write their own frames. */
+/** Scripts at /script/NAME, played against clients that write their own frames. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ function folderWith(scripts: Readonly<Record<string, string>>): string {
   return folder;
 }
 
-/** One server plays them all. */
+/** The scripts of the one server that all tests share. */
 const scripts = {
   hello: '< text "I am {{name?}}"\n> text "hello, {{name}}"\n> ping "?"\n< pong "?"',
   differs: '# first\n< text "a"\n< text "b"',
@@ -56,14 +56,14 @@ async function next(client: RawClient): Promise<string> {
   return `close ${got.payload.readUInt16BE()} ${got.payload.subarray(2)}`.trimEnd();
 }
 
-/** The first outcome of the script in the log. */
+/** The script's first outcome in the log. */
 const outcomeOf = (name: string) =>
   server.untilLogged(
     ({ event, script }) => (event === 'script played' || event === 'script differs') && script === name,
   );
 
 describe('a script', () => {
-  test('is played to its end, which closes the connection with 1000', async () => {
+  test('plays to its end and closes the connection with 1000', async () => {
     const client = await connectTo('hello');
     client.send(frame(opcode.text, 'I am ada'));
     assert.equal(await next(client), 'text hello, ada');
@@ -76,7 +76,7 @@ describe('a script', () => {
     await client.end();
   });
 
-  test('reports a difference with its line to the log, and to the client with 4409', async () => {
+  test('reports a difference with its line in the log, and to the client with 4409', async () => {
     const client = await connectTo('differs');
     client.send(frame(opcode.text, 'a'), frame(opcode.text, 'c'));
     assert.equal(await next(client), 'close 4409 line 3: expected text "b", got text "c"');
@@ -85,7 +85,7 @@ describe('a script', () => {
     client.destroy();
   });
 
-  test('decides when a close frame is answered', async () => {
+  test('decides when the server answers a close frame', async () => {
     const late = await connectTo('late');
     late.send(closeFrame(1000, 'bye'));
     assert.deepEqual(
@@ -111,7 +111,7 @@ describe('a script', () => {
     assert.deepEqual(shown, ['hex 8105 48656c6c6f', 'text rsv=4 "x"'], 'the trace shows the lines');
   });
 
-  test('repeats without an end for as long as the client stays, no faster than it reads', async () => {
+  test('repeats endlessly while the client stays, no faster than the client reads', async () => {
     const client = await connectTo('flood');
     client.socket.pause();
     const other = await connectTo('flood');
@@ -145,7 +145,7 @@ describe('a script', () => {
     assert.equal((await outcomeOf('large'))['event'], 'script played');
   });
 
-  test('ends with a difference if the client breaks a rule, leaves, or says nothing', async () => {
+  test('ends with a difference if the client breaks a rule, leaves, or stays silent', async () => {
     const silent = await connectTo('short');
     assert.equal(await next(silent), 'close 4409 line 2: expected text "a", got nothing within 50ms');
     const wrong = await connectTo('strict');
@@ -161,7 +161,7 @@ describe('a script', () => {
     await server.untilLogged(({ event, seen }) => event === 'script differs' && seen === 'end');
   });
 
-  test('is the reason of the end that why and the log show', async () => {
+  test('with a difference explains the end of the connection in why and in the log', async () => {
     const client = await connectTo('why');
     client.send(frame(opcode.text, 'b'));
     assert.match(await next(client), /^close 4409/);
@@ -173,7 +173,7 @@ describe('a script', () => {
     assert.equal(why, 'line 1 of the script why: expected text "a", got text "b"');
   });
 
-  test('demands its subprotocol, which no other script accepts', async () => {
+  test('demands its subprotocol, and other scripts do not accept it', async () => {
     const offering = (offer: string | null, name = 'chat') =>
       connectRaw(server.port, { path: `/script/${name}`, headers: { 'Sec-WebSocket-Protocol': offer } });
     const polite = await offering('superchat, chat');
@@ -189,7 +189,7 @@ describe('a script', () => {
     for (const client of [polite, other]) client.destroy();
   });
 
-  test('that does not exist is refused with 404, and so is a path below it', async () => {
+  test('that does not exist is refused with 404, and so is a path below a script', async () => {
     for (const path of ['/script/b', '/script', '/script/', '/script/why/b', '/script/..', '/script/w%68y']) {
       const client = await tryRaw(server.port, { path });
       assert.equal(client.status, 404, path);
@@ -207,7 +207,7 @@ describe('a script', () => {
 });
 
 describe('the folder of --script', () => {
-  test('is read again by a reload, which changes nothing if a script has a mistake', async () => {
+  test('is read again at a reload, but a mistake in a script changes nothing', async () => {
     const greeting = async () => {
       const client = await connectTo('greeting');
       const text = await next(client);
@@ -236,9 +236,9 @@ describe('the folder of --script', () => {
       [folderWith({ a: '> text "a' }), /a\.txt: line 1: a string has no end; add the closing quote/],
       [
         folderWith({ 'a b': '> text' }),
-        /a b\.txt: a script has a name of letters, digits, _ and -; rename it/,
+        /a b\.txt: the name of a script has only letters, digits, _ and -; rename it/,
       ],
-      [folderWith({ a: '< hex 00' }), /a\.txt: line 1: only valid frames can be awaited/],
+      [folderWith({ a: '< hex 00' }), /a\.txt: line 1: a script can only await valid frames/],
     ];
     for (const [wrong, reason] of cases) assert.throws(() => readScripts(wrong), reason);
   });
