@@ -1,7 +1,8 @@
 /** Reads the scripts in the folder of `--script`, at the start and at every reload. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { UsageError } from '../../options/error.ts';
+import { quoted, UsageError } from '../../options/error.ts';
+import { whyUnreadable } from '../../options/file.ts';
 import { readText } from '../../options/text.ts';
 import { maxScriptFile, maxScripts } from '../../protocol/scriptLimits.ts';
 import { parseScript } from '../../scripts/parse.ts';
@@ -47,7 +48,7 @@ function listFolder(folder: string): string[] {
   try {
     return readdirSync(folder);
   } catch (error) {
-    throw new UsageError(`--script: ${sentenceOf(error, folder)}`);
+    throw unreadable(folder, error);
   }
 }
 
@@ -58,13 +59,10 @@ function readFile(path: string): string {
       throw new UsageError(`${path} has ${size} bytes; a script has at most ${maxScriptFile}`);
     return readText(path, readFileSync(path));
   } catch (error) {
-    throw error instanceof UsageError ? error : new UsageError(`--script: ${sentenceOf(error, path)}`);
+    throw error instanceof UsageError ? error : unreadable(path, error);
   }
 }
 
-function sentenceOf(error: unknown, path: string): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'ENOENT') return `${path} does not exist; create it`;
-  if (code === 'ENOTDIR') return `${path} is not a folder; name the folder with the scripts`;
-  return code === 'EACCES' ? `${path}: permission denied; let this user read it` : message;
+function unreadable(path: string, error: unknown): UsageError {
+  return new UsageError(`--script: cannot read ${quoted(path)}: ${whyUnreadable(error)}`);
 }

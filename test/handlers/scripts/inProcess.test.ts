@@ -47,5 +47,8 @@ test('listen rejects a script with a mistake and names the line', async () => {
     listen({ script: { hello: '\n> txt' } }),
     /^UsageError: hello: line 2: unknown word "txt"/,
   );
-  await assert.rejects(listen({ script: '/nowhere' }), /^UsageError: --script: \/nowhere does not exist/);
+  await assert.rejects(
+    listen({ script: '/nowhere' }),
+    /^UsageError: --script: cannot read "\/nowhere": no such file; correct the path/,
+  );
 });

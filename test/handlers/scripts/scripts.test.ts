@@ -231,7 +231,7 @@ describe('the folder of --script', () => {
     const missing = temporaryFolder();
     rmSync(missing, { recursive: true });
     const cases: [string, RegExp][] = [
-      [missing, /--script: \S+ does not exist; create it/],
+      [missing, /--script: cannot read "\S+": no such file; correct the path/],
       [temporaryFolder(), /--script: \S+ has no scripts; name them NAME\.txt/],
       [folderWith({ a: '> text "a' }), /a\.txt: line 1: a string has no end; add the closing quote/],
       [
