@@ -137,29 +137,29 @@ export interface Configuration {
   /** A folder; empty: none. */
   readonly spool: string;
   readonly stdin: boolean;
-  /** The folder of scripts that clients can be tested with; empty: none. */
+  /** The folder of scripts for tests of clients; empty: none. */
   readonly script: string;
-  /** The folder of recordings of all sessions; empty: sessions are recorded on command only. */
+  /** The folder for recordings of all sessions; empty: the server records sessions only on command. */
   readonly record: string;
-  /** Bytes of all recordings in the folder. */
+  /** The limit of all recordings together, in bytes. */
   readonly recordMax: number;
-  /** Whether recordings have the credentials of clients. */
+  /** Whether recordings include clients' credentials. */
   readonly recordCredentials: boolean;
-  /** The folder of recordings that are replayed; empty: that of `record`. */
+  /** The folder of recordings to replay; empty: the folder of `record`. */
   readonly replay: string;
-  /** Whether clients can be tested with the conformance cases, and which of these are left out. */
+  /** Whether to serve the conformance cases for clients, and the cases to leave out. */
   readonly conformance: boolean;
   readonly conformanceExclude: readonly string[];
-  /** The folder of the reports on clients; empty: none are written. */
+  /** The folder for the reports on clients; empty: the server writes none. */
   readonly reportDir: string;
   readonly daemon: boolean;
   /** Paths, or `auto` or `none`. */
   readonly pidFile: string;
   readonly logFile: string;
   readonly accessLog: string;
-  /** Whether the handler `faulty` serves faults that a URL asks for. */
+  /** Whether the handler `faulty` serves faults by URL. */
   readonly faults: boolean;
-  /** The faults of handlers, in the order in which they apply. */
+  /** The faults of handlers, in the given order. */
   readonly fault: readonly FaultEntry[];
   /** The value of every option. */
   readonly values: OptionValues;
@@ -201,8 +201,8 @@ export function readConfiguration(
 }
 
 /**
- * The configuration of a server in another program's process: no command line, environment or file.
- * @param sources in their order of precedence
+ * The configuration of a server in another program's process, without a command line, environment or file.
+ * @param sources the options, in order of precedence
  * @param handlers names of handlers that programs cannot have
  * @throws UsageError
  */
@@ -254,7 +254,7 @@ function configurationOf(
   return withValues({ action, listeners, configFile: undefined }, values, new Set());
 }
 
-/** Where a server that tests clients listens by default: not on the network, and on the port that Autobahn's drivers use. */
+/** The default address of a server for conformance tests: the loopback interface, and the port of Autobahn's drivers. */
 const conformanceHost = '127.0.0.1';
 const conformancePort = 9001;
 
@@ -315,7 +315,7 @@ export interface Reloadable {
 /**
  * Checks a configuration file, or without one, everything that the server would read.
  * @param handlers names for `default-handler`
- * @param checkWords checks values that only other parts of the server know, such as the names of faults; throws UsageError
+ * @param checkWords checks values that only other parts of the server understand, such as faults; throws UsageError
  * @returns a sentence that says so, if all is valid
  * @throws UsageError
  */

@@ -26,7 +26,7 @@ NAME=COMMAND or NAME:FORMAT=COMMAND; formats: line, null, length, json.`;
 const usage = `pollywog [OPTION]...         start a server
        pollywog COMMAND [WORD]...   control a running server`;
 
-/** Groups whose options `--help` only names, and the commands that show them in full. */
+/** Groups of options that `--help` lists only by name, and the commands that describe them. */
 const shortGroups: ReadonlyMap<string, string> = new Map([['Testing', 'pollywog help testing']]);
 
 /** The server's `--help`, without a final newline. @param commands the paragraph that lists the commands, with its heading */
@@ -34,7 +34,7 @@ export function helpText(commands: readonly string[]): string {
   return serverHelp(commands, shortGroups);
 }
 
-/** The same with every option in full, for the man page. */
+/** The server's help with a description of every option, for the man page. */
 export function fullHelpText(commands: readonly string[]): string {
   return serverHelp(commands, new Map());
 }
@@ -52,7 +52,7 @@ export function groupHelp(group: string): string {
 
 /**
  * The page as text, options in table order, without a final newline.
- * @param short groups whose options are only named, and the commands that show them in full
+ * @param short groups of options to list only by name, and the commands that describe them
  */
 export function showHelp(
   { usage, options, paragraphs }: HelpPage,
@@ -76,7 +76,7 @@ export function showHelp(
 
 type Entries = readonly (readonly [string, Option])[];
 
-/** Where the descriptions begin. */
+/** The column where the descriptions begin. */
 function optionColumn(entries: Entries): number {
   return Math.max(...entries.map(([name, option]) => optionUsage(name, option).length)) + 2;
 }
@@ -87,7 +87,7 @@ function optionLines(entries: Entries, column = optionColumn(entries)): string[]
   );
 }
 
-/** The names only: `Testing: --script, --record. See "pollywog help testing".` */
+/** Lists only the names: `Testing: --script, --record. See "pollywog help testing".` */
 function nameLines(group: string, entries: Entries, command: string): string[] {
   const names = entries.map(([name]) => flagName(name)).join(', ');
   return wrap(`${names}. See "${command}".`, '  ', `${group}: `);
@@ -107,7 +107,7 @@ function shownDefault(option: Option): string {
 
 const lineWidth = 80;
 
-/** Breaks the text into lines. @param firstIndent of the first line; `indent` is that of the others */
+/** Breaks the text into lines. @param indent the indent of all lines but the first @param firstIndent that of the first line */
 export function wrap(text: string, indent: string, firstIndent = indent): string[] {
   const lines: string[] = [];
   let line = firstIndent;

@@ -5,10 +5,10 @@ import { nearest, quoted, UsageError } from './error.ts';
 import type { RawValue } from './option.ts';
 import { type OptionName, serverOptions } from './table.ts';
 
-/** Options of the program: they choose what it prints, or concern its process. */
+/** Options that only the program has: they control its output or its process. */
 const programOptions = ['help', 'version', 'config', 'daemon', 'pidFile', 'stdin'] as const;
 
-/** The options that `listen` takes. */
+/** The names of the options of `listen`. */
 export type ListenOptionName = Exclude<OptionName, (typeof programOptions)[number]>;
 
 const known = Object.keys(serverOptions).filter(
@@ -16,17 +16,16 @@ const known = Object.keys(serverOptions).filter(
 ) as ListenOptionName[];
 
 /**
- * Defaults of a server in a test: it listens on a free port of the loopback interface, writes no log, and has no control
- * socket.
+ * Defaults of a server in a test: a free port of the loopback interface, no log, and no control socket.
  */
 const quietDefaults = { port: '0', host: '127.0.0.1', control: 'none', logFile: 'none' } as const;
 
 type Source = ReadonlyMap<OptionName, RawValue>;
 
 /**
- * Reads options by their names in camel case, and values as in the configuration file.
- * @param timeouts `test` shortens the deadlines that `given` does not have
- * @returns sources in their order of precedence
+ * Reads options with names in camel case and values as in the configuration file.
+ * @param timeouts `test` shortens the deadlines that `given` does not set
+ * @returns the options, in order of precedence
  * @throws UsageError
  */
 export function readOptionObject(
@@ -35,10 +34,10 @@ export function readOptionObject(
 ): readonly Source[] {
   for (const name of programOptions)
     if (given[name] !== undefined)
-      throw new UsageError(`the option ${name} is for the program pollywog only; remove it`);
+      throw new UsageError(`only the program pollywog has the option ${name}; remove it`);
   const options: Map<OptionName, RawValue> = readNamedOptions(given, known, 'see pollywog --help');
   const defaults = new Map(sourceOf(quietDefaults));
-  // Besides `listen`, a port must be given to be used.
+  // With `listen`, the server uses a port only if the test names one.
   if (options.has('listen') && !options.has('port') && !options.has('host')) {
     defaults.delete('port');
     defaults.delete('host');
@@ -55,10 +54,10 @@ function sourceOf(values: Readonly<Record<string, string>>): Source {
 }
 
 /**
- * Options by their names in camel case.
- * @param known the names that are allowed
- * @param advice for a name that is like none of them
- * @throws UsageError for any other name, which names the nearest
+ * Reads options with names in camel case.
+ * @param known the allowed names
+ * @param advice the remedy for a name that resembles none of them
+ * @throws UsageError for any other name; suggests the nearest one
  */
 export function readNamedOptions<Name extends string>(
   given: Readonly<Record<string, unknown>>,

@@ -9,7 +9,7 @@ export interface DefaultPaths {
   readonly controlPath: string;
   readonly pidFile: string;
   readonly logFile: string;
-  /** The folder of the recordings that the command `record` begins, without `--record`. */
+  /** The folder for recordings by the command `record`, without `--record`. */
   readonly recordings: string;
   /** The first that exists is read, unless `--config` names another. */
   readonly configFiles: readonly string[];

@@ -1,4 +1,4 @@
-/** The options for testing other people's clients. `--help` lists their names only; the manual page `testing` shows them in full. */
+/** The options for testing clients. `--help` lists only their names; `pollywog help testing` describes them. */
 import { defaultRecordMax } from '../protocol/recordingLimits.ts';
 import type { OptionTable } from './option.ts';
 import { casePattern, directory, faultEntry, flag, size } from './values.ts';
@@ -9,34 +9,34 @@ export const testOptions = {
     default: '',
     needsRestart: true,
     group: 'Testing',
-    help: 'play the scripts of this folder at /script/NAME',
+    help: 'play the scripts in this folder at /script/NAME',
   },
   faults: {
     kind: flag,
     default: false,
     group: 'Testing',
-    help: 'serve faults that a URL asks for, at /faulty?FAULT',
+    help: 'serve faults by URL, at /faulty?FAULT',
   },
   fault: {
     kind: faultEntry,
     repeatable: true,
     default: [],
     group: 'Testing',
-    help: 'faults of a handler, such as echo: delay=200ms',
+    help: 'add faults to a handler, such as echo: delay=200ms',
   },
   record: {
     kind: directory('none'),
     default: '',
     needsRestart: true,
     group: 'Testing',
-    help: 'record every WebSocket session, a file each',
+    help: 'record each WebSocket session in a file',
   },
   recordMax: {
     kind: size,
     default: defaultRecordMax,
     needsRestart: true,
     group: 'Testing',
-    help: 'size of all recordings together',
+    help: 'limit of all recordings together',
   },
   recordCredentials: {
     kind: flag,
@@ -50,14 +50,14 @@ export const testOptions = {
     default: '',
     needsRestart: true,
     group: 'Testing',
-    help: 'the recordings of /replay/NAME, if not --record',
+    help: 'folder for /replay/NAME, if not that of --record',
   },
   conformance: {
     kind: flag,
     default: false,
     needsRestart: true,
     group: 'Testing',
-    help: "test clients by Autobahn's cases and paths",
+    help: "test clients with Autobahn's cases and paths",
   },
   conformanceExclude: {
     kind: casePattern,
@@ -72,6 +72,6 @@ export const testOptions = {
     default: 'reports/clients',
     needsRestart: true,
     group: 'Testing',
-    help: 'folder for reports on clients',
+    help: 'folder for the reports on clients',
   },
 } as const satisfies OptionTable;

@@ -214,10 +214,10 @@ export const roomPattern: Kind<string> = {
   show: pattern => pattern,
 };
 
-/** Conformance cases, by their numbers or their names: `6.4.*`, `utf8/*`. */
+/** A pattern for the numbers or names of conformance cases: `6.4.*`, `utf8/*`. */
 export const casePattern: Kind<string> = {
   placeholder: 'PATTERN',
-  expected: 'the number or the name of a case, in which * stands for any characters, such as 12.* or utf8/*',
+  expected: 'the number or name of a case, or a pattern such as 12.* or utf8/*',
   parse: raw => (typeof raw === 'string' && /^[\w.*/-]{1,100}$/.test(raw) ? raw : undefined),
   show: pattern => pattern,
 };
@@ -276,7 +276,7 @@ export const program: Kind<ProgramEntry> = {
   show: ({ name, format, command }) => `${name}:${format}=${command}`,
 };
 
-/** Faults of a handler's connections. handlers/faults/ checks their words when all handlers are loaded. */
+/** Faults for a handler's connections. handlers/faults/ checks the words once all handlers are loaded. */
 export interface FaultEntry {
   readonly handler: string;
   readonly words: readonly string[];
@@ -286,7 +286,7 @@ export interface FaultEntry {
 export const faultEntry: Kind<FaultEntry> = {
   placeholder: 'FAULTS',
   expected: 'HANDLER: FAULT..., such as echo: delay=200ms after=3',
-  // The reason of a close may contain commas.
+  // The reason of a close frame may contain commas.
   separator: '\n',
   parse(raw) {
     const [, handler = '', text = ''] =

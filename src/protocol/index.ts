@@ -1,6 +1,6 @@
 /**
- * The package's `pollywog/protocol`: RFC 6455 and RFC 7692 as pure functions, for programs that bring their own sockets. Bytes go
- * in, events and bytes come out: nothing here reads, writes, waits or calls back. The manual page `protocol` has an example.
+ * The package's `pollywog/protocol`: RFC 6455 and RFC 7692 as pure functions, for programs with their own sockets. They turn bytes
+ * into events and messages into bytes, without I/O, timers or callbacks. The manual page `protocol` has an example.
  *
  *     server   parseRequestHead → acceptHandshake (or encodeResponse for a refusal) → newEndpoint('server')
  *     client   startHandshake → parseResponseHead → finishHandshake → newEndpoint('client')

@@ -174,7 +174,7 @@ describe('listeners', () => {
     assert.deepEqual(read(['--listen', 'unix:/a'], { PORT: '1' }).listeners, [tcp('::', 1), unix]);
   });
 
-  test('of a server for conformance tests are on the loopback interface and on port 9001 by default', () => {
+  test('of a server for conformance tests are port 9001 of the loopback interface by default', () => {
     assert.deepEqual(read(['--conformance']).listeners, [tcp('127.0.0.1', 9001)]);
     assert.deepEqual(read(['--conformance', '-p', '1']).listeners, [tcp('127.0.0.1', 1)]);
     assert.deepEqual(read(['--conformance', '--host', '::']).listeners, [tcp('::', 9001)]);

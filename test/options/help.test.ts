@@ -23,7 +23,7 @@ test('--help names every command, and fits them into a few lines', () => {
   );
 });
 
-test('the full help lists every option with its letter and its default, and --help all but those for tests', () => {
+test('the full help lists every option with its letter and default; --help leaves out those for tests', () => {
   const full = fullHelpText(commandNames()).split('\n');
   const lineOf = (name: string, within: string[]) =>
     within.find(candidate => candidate.slice(6).split(' ')[0] === flagName(name));
@@ -40,7 +40,7 @@ test('the full help lists every option with its letter and its default, and --he
   }
 });
 
-test('--help names the options for tests in three lines at most, and where they are described', () => {
+test('--help names the options for tests in at most three lines, and the command that describes them', () => {
   const start = lines.findIndex(line => line.startsWith('Testing: '));
   const [first = '', ...others] = lines.slice(start);
   const rest = others.slice(

@@ -231,7 +231,7 @@ const valued: Record<
     first: ['12.*', ['12.*']],
     second: ['utf8/*', ['utf8/*']],
     unfit: 'a b',
-    wants: 'the number or the name of a case, in which * stands for any characters, such as 12.* or utf8/*',
+    wants: 'the number or name of a case, or a pattern such as 12.* or utf8/*',
   },
   ...filed('pidFile'),
   ...filed('logFile'),

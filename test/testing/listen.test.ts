@@ -180,10 +180,7 @@ test('an option that is unknown, invalid or only for the program is refused, wit
     await refusal({ maxMessage: 'big' }),
     'maxMessage must be a size such as 16MB or 512KB, not "big"',
   );
-  assert.equal(
-    await refusal({ daemon: true }),
-    'the option daemon is for the program pollywog only; remove it',
-  );
+  assert.equal(await refusal({ daemon: true }), 'only the program pollywog has the option daemon; remove it');
   assert.equal(await refusal({ timeouts: 'short' }), 'timeouts must be the word test, not "short"');
   assert.match(
     await refusal({ handlers: { echo: quiz } }),

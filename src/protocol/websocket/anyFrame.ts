@@ -1,21 +1,21 @@
-/** Encodes frames in any form, valid or not (RFC 6455 §5.2), for faults, scripts and testers. */
+/** Encodes valid and invalid frames (RFC 6455 §5.2) for faults, scripts and testers. */
 import { frameHeaderSize } from './frame.ts';
 import { unmask } from './mask.ts';
 
 export interface AnyFrame {
   /** The first byte: FIN, RSV1 to RSV3, and the opcode. */
   readonly first: number;
-  /** It is copied. */
+  /** The unmasked payload. `encodeAnyFrame` copies it. */
   readonly payload: Uint8Array;
-  /** The low 32 bits are the masking key, as in `FrameHeader`; undefined: the frame is not masked. */
+  /** The masking key in the low 32 bits, as in `FrameHeader`; undefined: no masking. */
   readonly key?: number | undefined;
-  /** The length in the header, below 2^64, if it is not the payload's. */
+  /** The length in the header, below 2^64; by default that of the payload. */
   readonly announced?: bigint | undefined;
-  /** The bytes of the extended length, if they are not the fewest that hold the length. */
+  /** The number of bytes of the extended length; by default the fewest that hold the length. */
   readonly lengthBytes?: 0 | 2 | 8 | undefined;
 }
 
-/** The frame's bytes. A length that its field cannot hold loses its high bits. */
+/** Encodes the frame. If the length field is too small for the length, it gets the low bits. */
 export function encodeAnyFrame({ first, payload, key, announced, lengthBytes }: AnyFrame): Buffer {
   const length = announced ?? BigInt(payload.length);
   const field = lengthBytes ?? fewestBytes(length);
