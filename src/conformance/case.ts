@@ -200,18 +200,20 @@ export const second = 1000;
 
 // The vocabulary of the tables.
 
+/** A case in the table of its group. `inGroup` adds the title of the group, and its word to the name. */
+export type CaseRow = Omit<ConformanceCase, 'group'>;
+
 /** Cases of one group, whose names begin with the same word. */
-export function inGroup(
-  group: string,
-  word: string,
-  cases: readonly Omit<ConformanceCase, 'group'>[],
-): readonly ConformanceCase[] {
+export function inGroup(group: string, word: string, cases: readonly CaseRow[]): readonly ConformanceCase[] {
   return cases.map(each => ({ ...each, group, name: `${word}/${each.name}` }));
 }
 
+/** Bytes from hexadecimal digits, with or without spaces. */
+export const hex = (digits: string) => Buffer.from(digits.replaceAll(' ', ''), 'hex');
+
 const bytesOf = (payload: string | Buffer) => (typeof payload === 'string' ? Buffer.from(payload) : payload);
 
-type FrameDetails = Partial<Pick<FrameStep, 'fin' | 'rsv' | 'chop' | 'form'>>;
+export type FrameDetails = Partial<Pick<FrameStep, 'fin' | 'rsv' | 'chop' | 'form'>>;
 
 export function sendFrame(
   opcode: number,
@@ -307,4 +309,13 @@ export function failed(
     close: failedByPeer(code, details),
     deadline: { after: second, end: 'fail' },
   };
+}
+
+/** The peer must fail the connection. If it leaves the closing to the tester, the case is FAILED. */
+export function mustFail(
+  steps: readonly Step[],
+  code: number = CloseCode.ProtocolError,
+  details: Partial<CloseExpectation> = {},
+): CasePlan {
+  return failed(steps, code, [], { isWrongEndFatal: true, ...details });
 }

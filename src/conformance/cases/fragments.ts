@@ -2,6 +2,7 @@
 import {
   answered,
   type CasePlan,
+  type CaseRow,
   type ConformanceCase,
   echoOfText,
   failed,
@@ -30,11 +31,9 @@ const begun = (payload: string, chop?: number) => sendText(payload, { fin: false
 const more = (payload: string, chop?: number) => sendContinuation(payload, { fin: false, chop });
 const last = (payload: string, chop?: number) => sendContinuation(payload, { chop });
 
-type Row = Omit<ConformanceCase, 'group'>;
-
 const nothingToContinue = 'The peer fails the connection with 1002: there is no message to continue.';
 
-function twoFragments(number: string, way: Way): Row {
+function twoFragments(number: string, way: Way): CaseRow {
   const chop = chopOf[way];
   return {
     name: `two${suffix[way]}`,
@@ -46,7 +45,7 @@ function twoFragments(number: string, way: Way): Row {
   };
 }
 
-function pingBetween(number: string, way: Way): Row {
+function pingBetween(number: string, way: Way): CaseRow {
   const chop = chopOf[way];
   return {
     name: `ping-between${suffix[way]}`,
@@ -61,7 +60,7 @@ function pingBetween(number: string, way: Way): Row {
   };
 }
 
-function loneContinuation(number: string, fin: boolean, way: Way): Row {
+function loneContinuation(number: string, fin: boolean, way: Way): CaseRow {
   const chop = chopOf[way];
   return {
     name: `lone-continuation${fin ? '' : '-without-fin'}${suffix[way]}`,
@@ -76,7 +75,7 @@ function loneContinuation(number: string, fin: boolean, way: Way): Row {
   };
 }
 
-function twiceLone(number: string, fin: boolean): Row {
+function twiceLone(number: string, fin: boolean): CaseRow {
   const once: readonly Step[] = [
     sendContinuation('fragment1', { fin }),
     begun('fragment2'),

@@ -1,9 +1,11 @@
 /** Pollywog's own cases of a server's opening handshake (RFC 6455 §4.2), which the classic suite does not test. */
 import { Buffer } from 'node:buffer';
+import { hasToken } from '../../protocol/http/fields.ts';
 import type { ResponseHead } from '../../protocol/http/head.ts';
 import {
   answered,
   type CasePlan,
+  type CaseRow,
   type ConformanceCase,
   echoOfText,
   type HandshakeDemand,
@@ -12,7 +14,7 @@ import {
   sendText,
 } from '../case.ts';
 
-type Row = Omit<ConformanceCase, 'group'>;
+type Refusal = NonNullable<HandshakeDemand['refusal']>;
 type Alteration = (request: OpeningRequest) => OpeningRequest;
 
 /** Replaces a field. @param value undefined: removes it */
@@ -37,24 +39,19 @@ function refused(
   name: string,
   what: string,
   alter: Alteration,
-  demand: Omit<NonNullable<HandshakeDemand['refusal']>, 'statuses'> & {
-    readonly statuses?: readonly number[];
-  } = {
-    ifAccepted: 'FAILED',
-  },
+  refusal: Refusal,
   check?: HandshakeDemand['check'],
-): Row {
-  const { ifAccepted, statuses = [400] } = demand;
+): CaseRow {
   return {
     name,
     description: `Sends a handshake ${what}.`,
-    expectation: `The server refuses with status ${statuses.join(' or ')}.`,
-    handshake: { alter, refusal: { ifAccepted, statuses }, ...(check === undefined ? {} : { check }) },
+    expectation: `The server refuses with status ${refusal.statuses.join(' or ')}.`,
+    handshake: { alter, refusal, ...(check === undefined ? {} : { check }) },
     plan: echo,
   };
 }
 
-function accepted(name: string, what: string, demand: HandshakeDemand): Row {
+function accepted(name: string, what: string, demand: HandshakeDemand): CaseRow {
   return {
     name,
     description: `Sends a handshake ${what}.`,
@@ -67,8 +64,9 @@ function accepted(name: string, what: string, demand: HandshakeDemand): Row {
 /** RFC 6455 §4.4: a server that does not support the version names those that it supports. */
 function namesVersion({ status, headers }: ResponseHead): string | undefined {
   if (status < 400) return undefined;
-  const versions = (headers.get('sec-websocket-version') ?? '').split(',').map(each => each.trim());
-  return versions.includes('13') ? undefined : 'Sec-WebSocket-Version in the response does not name 13';
+  return hasToken(headers.get('sec-websocket-version'), '13')
+    ? undefined
+    : 'Sec-WebSocket-Version in the response does not name 13';
 }
 
 const mixedCase: Alteration = request => ({
@@ -81,9 +79,15 @@ const mixedCase: Alteration = request => ({
 
 /** The key of the example in RFC 6455 §1.3. */
 const sampleKey = 'dGhlIHNhbXBsZSBub25jZQ==';
-const lenient = { ifAccepted: 'NON-STRICT' } as const;
 
-const refusals: Row[] = [
+/** Accepting is FAILED. The request asks for no WebSocket, so the server may serve it as an ordinary one. */
+const noUpgrade: Refusal = { ifAccepted: 'FAILED', statuses: [200, 400, 404, 426] };
+/** Accepting the request is FAILED. */
+const strict: Refusal = { ifAccepted: 'FAILED', statuses: [400, 426] };
+/** Accepting the request is NON-STRICT. */
+const lenient: Refusal = { ifAccepted: 'NON-STRICT', statuses: [400] };
+
+const refusals: CaseRow[] = [
   refused('post', 'with the method POST', request => ({ ...request, method: 'POST' }), {
     ifAccepted: 'FAILED',
     statuses: [400, 404, 405, 426, 501],
@@ -93,26 +97,16 @@ const refusals: Row[] = [
     statuses: [400, 404, 426, 505],
   }),
   refused('no-host', 'without Host', withField('Host', undefined), lenient),
-  refused('no-upgrade', 'without Upgrade', withField('Upgrade', undefined), {
-    ifAccepted: 'FAILED',
-    statuses: [200, 400, 404, 426],
-  }),
-  refused('wrong-upgrade', 'whose Upgrade is h2c', withField('Upgrade', 'h2c'), {
-    ifAccepted: 'FAILED',
-    statuses: [200, 400, 404, 426],
-  }),
-  refused('no-connection', 'without Connection', withField('Connection', undefined), {
-    ifAccepted: 'FAILED',
-    statuses: [200, 400, 404, 426],
-  }),
-  refused('connection-keep-alive', 'whose Connection is keep-alive', withField('Connection', 'keep-alive'), {
-    ifAccepted: 'FAILED',
-    statuses: [200, 400, 404, 426],
-  }),
-  refused('no-key', 'without Sec-WebSocket-Key', withField('Sec-WebSocket-Key', undefined), {
-    ifAccepted: 'FAILED',
-    statuses: [400, 426],
-  }),
+  refused('no-upgrade', 'without Upgrade', withField('Upgrade', undefined), noUpgrade),
+  refused('wrong-upgrade', 'whose Upgrade is h2c', withField('Upgrade', 'h2c'), noUpgrade),
+  refused('no-connection', 'without Connection', withField('Connection', undefined), noUpgrade),
+  refused(
+    'connection-keep-alive',
+    'whose Connection is keep-alive',
+    withField('Connection', 'keep-alive'),
+    noUpgrade,
+  ),
+  refused('no-key', 'without Sec-WebSocket-Key', withField('Sec-WebSocket-Key', undefined), strict),
   refused(
     'short-key',
     'whose key has 15 bytes',
@@ -132,29 +126,25 @@ const refusals: Row[] = [
     lenient,
   ),
   refused('two-keys', 'with two keys', plusField('Sec-WebSocket-Key', sampleKey), lenient),
-  refused('no-version', 'without Sec-WebSocket-Version', withField('Sec-WebSocket-Version', undefined), {
-    ifAccepted: 'FAILED',
-    statuses: [400, 426],
-  }),
   refused(
-    'version-14',
-    'with version 14',
-    withField('Sec-WebSocket-Version', '14'),
-    { ifAccepted: 'FAILED', statuses: [400, 426] },
-    namesVersion,
+    'no-version',
+    'without Sec-WebSocket-Version',
+    withField('Sec-WebSocket-Version', undefined),
+    strict,
   ),
+  refused('version-14', 'with version 14', withField('Sec-WebSocket-Version', '14'), strict, namesVersion),
   refused(
     'version-8',
     'with version 8, from a draft of RFC 6455',
     withField('Sec-WebSocket-Version', '8'),
-    { ifAccepted: 'NON-STRICT', statuses: [400, 426] },
+    { ...strict, ifAccepted: 'NON-STRICT' },
     namesVersion,
   ),
   refused(
     'version-not-a-number',
     'whose version is "thirteen"',
     withField('Sec-WebSocket-Version', 'thirteen'),
-    { ifAccepted: 'FAILED', statuses: [400, 426] },
+    strict,
     namesVersion,
   ),
   refused(
@@ -190,7 +180,7 @@ const refusals: Row[] = [
   ),
 ];
 
-const acceptances: Row[] = [
+const acceptances: CaseRow[] = [
   accepted('ordinary', 'as in RFC 6455 §4.1', {}),
   accepted('by-byte', 'one byte per write', { chop: 1 }),
   accepted(
@@ -232,7 +222,7 @@ const declined = [
   'permessage-deflate; server_no_context_takeover; server_no_context_takeover',
   'permessage-deflate; server_max_window_bits=9; server_max_window_bits=10',
 ].map(
-  (offer, index): Row => ({
+  (offer, index): CaseRow => ({
     ...accepted(`invalid-offer-${index + 1}`, `that offers ${offer}`, {
       alter: plusField('Sec-WebSocket-Extensions', offer),
       mayRefuse: true,

@@ -3,6 +3,7 @@ import { Buffer } from 'node:buffer';
 import { Opcode } from '../../protocol/codes.ts';
 import {
   type CasePlan,
+  type CaseRow,
   type ConformanceCase,
   echoOfText,
   type FrameStep,
@@ -78,7 +79,7 @@ const reservedBits = inGroup('Reserved bits', 'reserved-bits', [
 ]);
 
 /** The five cases of 4.1 or 4.2, which differ only in their opcodes. */
-function opcodeCases(section: string, first: number): Omit<ConformanceCase, 'group'>[] {
+function opcodeCases(section: string, first: number): CaseRow[] {
   const fails = 'The peer fails the connection with 1002: the opcode is reserved.';
   const later = `The peer echoes the text. ${fails} It does not answer the ping.`;
   return [0, 1, 2, 3, 4].map(index => {

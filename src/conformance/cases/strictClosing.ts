@@ -1,21 +1,17 @@
 /** Pollywog's own cases of the closing handshake (RFC 6455 §5.5.1, §7). */
-import { Buffer } from 'node:buffer';
 import { CloseCode } from '../../protocol/codes.ts';
+import { type ConformanceCase, closeWith, hex, inGroup, sendFrame, sendText } from '../case.ts';
 import {
-  type ConformanceCase,
-  closeWith,
-  echoOfText,
-  inGroup,
-  nonStrict,
-  ok,
-  sendFrame,
-  sendText,
-} from '../case.ts';
-import { closedInSteps, invalidCodes, refusedInSteps } from './closing.ts';
+  clean,
+  closedInSteps,
+  invalidCode,
+  invalidCodes,
+  refused,
+  refusedInSteps,
+  textsThenClose,
+} from './closing.ts';
 
 const { NormalClosure, ProtocolError, InvalidPayload } = CloseCode;
-const clean = 'The peer replies with a close frame and nothing else.';
-const refused = 'The peer replies with 1002, or drops TCP.';
 
 export const strictClosing: readonly ConformanceCase[] = inGroup('Closing, strictly', 'closing', [
   {
@@ -37,27 +33,19 @@ export const strictClosing: readonly ConformanceCase[] = inGroup('Closing, stric
     name: 'then-violations',
     description: 'Sends a close frame, then a frame with a reserved opcode and a text that is not UTF-8.',
     expectation: clean,
-    plan: () => closedInSteps([closeWith(NormalClosure), sendFrame(3), sendText(Buffer.from('ff', 'hex'))]),
+    plan: () => closedInSteps([closeWith(NormalClosure), sendFrame(3), sendText(hex('ff'))]),
   },
   {
     name: 'behind-text',
     description: 'Sends a text and a close frame, without waiting for the echo.',
     expectation: 'The peer echoes the text, then replies. Closing without the echo is NON-STRICT.',
-    plan() {
-      const steps = [sendText('Hello'), closeWith(NormalClosure)];
-      const plan = closedInSteps(steps, [NormalClosure], { deliversWhileClosing: true });
-      return { ...plan, outcomes: [ok(echoOfText('Hello')), nonStrict()] };
-    },
+    plan: () => textsThenClose(['Hello']),
   },
   {
     name: 'reason-cut',
     description: 'Sends a close frame whose reason ends inside a character.',
     expectation: 'The peer replies with 1007 or 1002, or drops TCP.',
-    plan: () =>
-      refusedInSteps(
-        [closeWith(NormalClosure, Buffer.from('cebae1', 'hex'))],
-        [InvalidPayload, ProtocolError],
-      ),
+    plan: () => refusedInSteps([closeWith(NormalClosure, hex('cebae1'))], [InvalidPayload, ProtocolError]),
   },
   {
     name: 'reason-of-three-bytes-a-letter',
@@ -73,12 +61,7 @@ export const strictClosing: readonly ConformanceCase[] = inGroup('Closing, stric
     plan: () =>
       closedInSteps([closeWith(code)], [NormalClosure, code], { isClean: false, isWrongCodeFatal: false }),
   })),
-  ...[1, 1015].map(code => ({
-    name: `code-${code}`,
-    description: `Sends a close frame with the invalid code ${code}.`,
-    expectation: refused,
-    plan: () => refusedInSteps([closeWith(code)]),
-  })),
+  ...[1, 1015].map(invalidCode),
   ...invalidCodes.map(code => ({
     name: `code-${code}-with-reason`,
     description: `Sends a close frame with the invalid code ${code} and a reason.`,

@@ -5,12 +5,14 @@ import { CloseCode, Opcode } from '../../protocol/codes.ts';
 import {
   answered,
   type CasePlan,
+  type CaseRow,
   type ConformanceCase,
   type DeflateDemand,
   echoOfBinary,
   echoOfText,
-  failed,
+  hex,
   inGroup,
+  mustFail,
   type OutgoingData,
   pong,
   type Step,
@@ -21,11 +23,9 @@ import {
   sendPing,
   sendText,
 } from '../case.ts';
-
-type Row = Omit<ConformanceCase, 'group'>;
+import { byteFragments, greek } from './text.ts';
 
 const rsv1 = { rsv: 4 };
-const hex = (digits: string) => Buffer.from(digits.replaceAll(' ', ''), 'hex');
 const hello = hex('f2 48 cd c9 c9 07 00');
 
 /** These cases test servers only, so `answer` accepts no offer. */
@@ -38,24 +38,13 @@ function deflated(payload: string | Buffer): Buffer {
   return bytes.subarray(0, bytes.length - 4);
 }
 
-const refuses = (steps: readonly Step[], code: number = CloseCode.ProtocolError): CasePlan =>
-  failed(steps, code, [], { isWrongEndFatal: true });
-
 /** Implementations differ in the code for data that does not inflate: RFC 7692 names none. */
 function refusesData(steps: readonly Step[]): CasePlan {
-  const plan = refuses(steps, CloseCode.InvalidPayload);
   const codes = [CloseCode.InvalidPayload, CloseCode.ProtocolError, CloseCode.InternalError];
-  return { ...plan, close: { ...plan.close, codes } };
+  return mustFail(steps, CloseCode.InvalidPayload, { codes });
 }
 
-const greek = 'κόσμε';
-const byByte = [...deflated(greek)].map((_, at, all) => {
-  const byte = deflated(greek).subarray(at, at + 1);
-  const fin = at === all.length - 1;
-  return at === 0 ? sendText(byte, { ...rsv1, fin }) : sendContinuation(byte, { fin });
-});
-
-const frames: Row[] = [
+const frames: CaseRow[] = [
   {
     name: 'one-block',
     description: 'Sends a compressed text in one block (RFC 7692 §7.2.3.1).',
@@ -92,7 +81,7 @@ const frames: Row[] = [
     name: 'text-by-byte',
     description: 'Sends a compressed Greek text in fragments of one byte.',
     expectation: 'The peer echoes the text.',
-    plan: () => answered(byByte, [echoOfText(greek)]),
+    plan: () => answered(byteFragments(deflated(greek), rsv1), [echoOfText(greek)]),
   },
   {
     name: 'stored-block',
@@ -138,7 +127,7 @@ const frames: Row[] = [
     description: 'Sends a compressed text in two fragments that both have RSV1.',
     expectation: 'The peer fails the connection with 1002 (RFC 7692 §6.1).',
     plan: () =>
-      refuses([
+      mustFail([
         sendText(hello.subarray(0, 3), { ...rsv1, fin: false }),
         sendContinuation(hello.subarray(3), rsv1),
       ]),
@@ -147,19 +136,19 @@ const frames: Row[] = [
     name: 'rsv1-in-ping',
     description: 'Sends a ping with RSV1.',
     expectation: 'The peer fails the connection with 1002 (RFC 7692 §6.1).',
-    plan: () => refuses([sendPing('ping', rsv1)]),
+    plan: () => mustFail([sendPing('ping', rsv1)]),
   },
   {
     name: 'rsv1-in-close',
     description: 'Sends a close frame with RSV1.',
     expectation: 'The peer fails the connection with 1002 (RFC 7692 §6.1).',
-    plan: () => refuses([sendFrame(Opcode.Close, hex('03e8'), rsv1)]),
+    plan: () => mustFail([sendFrame(Opcode.Close, hex('03e8'), rsv1)]),
   },
   {
     name: 'rsv1-and-rsv2',
     description: 'Sends a compressed text with RSV1 and RSV2.',
     expectation: 'The peer fails the connection with 1002: no extension defines RSV2.',
-    plan: () => refuses([sendText(hello, { rsv: 6 })]),
+    plan: () => mustFail([sendText(hello, { rsv: 6 })]),
   },
   {
     name: 'not-deflate',
@@ -177,7 +166,7 @@ const frames: Row[] = [
     name: 'not-utf8',
     description: 'Sends a compressed text that is not UTF-8.',
     expectation: 'The peer fails the connection with 1007.',
-    plan: () => refuses([sendText(deflated(hex('cebae1bdb9eda080')), rsv1)], CloseCode.InvalidPayload),
+    plan: () => mustFail([sendText(deflated(hex('cebae1bdb9eda080')), rsv1)], CloseCode.InvalidPayload),
   },
   {
     name: 'truncated',
@@ -186,7 +175,7 @@ const frames: Row[] = [
     isInformational: true,
     plan: () => refusesData([sendText(deflated('Hello world Hello world, this is').subarray(0, 10), rsv1)]),
   },
-].map((each): Row => ({ ...each, tests: 'servers', deflate: plainOffer }));
+].map((each): CaseRow => ({ ...each, tests: 'servers', deflate: plainOffer }));
 
 /** Noise that repeats after `distance` bytes: compressing it needs a window of that size, and inflating the result, too. */
 function repeatedNoise(distance: number, times: number): Buffer {
@@ -241,7 +230,7 @@ const nameOf = (offer: string) =>
     .replaceAll(/[^a-z\d]+/g, '-')
     .replace(/^-|-$/g, '') || 'bare';
 
-const negotiations: Row[] = offers().map(offer => ({
+const negotiations: CaseRow[] = offers().map(offer => ({
   name: `offer-${nameOf(offer)}`,
   description: `Offers ${offer}, and sends ${trips.length} compressed messages, each after the echo of the previous one.`,
   expectation: 'The server grants the offered parameters, and its echoes keep to them.',
@@ -250,7 +239,7 @@ const negotiations: Row[] = offers().map(offer => ({
   plan: roundTrips,
 }));
 
-const choices: Row[] = [
+const choices: CaseRow[] = [
   {
     name: 'second-offer',
     description: 'Offers permessage-deflate with an unknown parameter, then without.',

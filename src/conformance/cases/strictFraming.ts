@@ -3,13 +3,15 @@ import { Buffer } from 'node:buffer';
 import { CloseCode, Opcode } from '../../protocol/codes.ts';
 import {
   answered,
-  type CasePlan,
+  type CaseRow,
   type ConformanceCase,
   echoOfBinary,
   echoOfText,
   failed,
   failedByPeer,
+  hex,
   inGroup,
+  mustFail,
   ok,
   overlooked,
   pong,
@@ -31,12 +33,6 @@ const hello = 'Hello, world!';
 const letters = Buffer.alloc(300, 'abcdefghij');
 
 const pause: Step = { do: 'wait', time: second / 10 };
-
-type Row = Omit<ConformanceCase, 'group'>;
-
-/** The peer must fail; one that leaves the closing to the tester has overlooked the fault. */
-const mustFail = (steps: readonly Step[], code: number = ProtocolError) =>
-  failed(steps, code, [], { isWrongEndFatal: true });
 
 const wrongMask = { form: { isMaskWrong: true } };
 const masking = inGroup('Masking', 'masking', [
@@ -63,7 +59,7 @@ const masking = inGroup('Masking', 'masking', [
 const fewestBytes =
   'The peer fails the connection with 1002: RFC 6455 §5.2 requires the shortest length field. Accepting this one is NON-STRICT.';
 
-function notMinimal(name: string, payload: Buffer, lengthBytes: 2 | 8): Row {
+function notMinimal(name: string, payload: Buffer, lengthBytes: 2 | 8): CaseRow {
   return {
     name,
     description: `Sends a text of ${payload.length} bytes with a length field of ${lengthBytes} bytes, longer than necessary.`,
@@ -75,7 +71,7 @@ function notMinimal(name: string, payload: Buffer, lengthBytes: 2 | 8): Row {
   };
 }
 
-function tooLarge(name: string, announced: bigint, what: string): Row {
+function tooLarge(name: string, announced: bigint, what: string): CaseRow {
   return {
     name,
     description: `Sends the header of a binary frame of ${what}, and none of its payload.`,
@@ -138,7 +134,7 @@ const lengths = inGroup('Lengths', 'lengths', [
       ),
   },
   ...[126, 65_536].map(
-    (length): Row => ({
+    (length): CaseRow => ({
       name: `${length}-by-byte`,
       description: `Sends a binary message of ${length} bytes; its first 20 bytes are one a write.`,
       expectation: 'The peer echoes the message.',
@@ -230,10 +226,6 @@ const fragments = inGroup('Fragmentation', 'fragments', [
   },
 ]);
 
-/** The peer fails the connection, and its close frame says why. */
-const saysWhy = (steps: readonly Step[], code: number): CasePlan =>
-  failed(steps, code, [], { isWrongEndFatal: true, wantsFrame: true });
-
 const reasons: readonly (readonly [
   name: string,
   what: string,
@@ -247,18 +239,18 @@ const reasons: readonly (readonly [
   ['long-ping', 'a ping of 126 bytes', ProtocolError, () => [sendPing(Buffer.alloc(126))]],
   ['continuation', 'a continuation frame outside a message', ProtocolError, () => [sendContinuation(hello)]],
   ['mask', 'a frame with the wrong masking', ProtocolError, () => [sendText(hello, wrongMask)]],
-  ['text', 'a text that is not UTF-8', InvalidPayload, () => [sendText(Buffer.from('eda080', 'hex'))]],
+  ['text', 'a text that is not UTF-8', InvalidPayload, () => [sendText(hex('eda080'))]],
 ];
 
 const failing = inGroup(
   'Failing the connection',
   'failing',
   reasons.map(
-    ([name, what, code, steps]): Row => ({
+    ([name, what, code, steps]): CaseRow => ({
       name,
       description: `Sends ${what}.`,
       expectation: `The peer sends a close frame with code ${code}, and ends TCP. Ending TCP without a close frame is NON-STRICT (RFC 6455 §7.1.7).`,
-      plan: () => saysWhy(steps(), code),
+      plan: () => mustFail(steps(), code, { wantsFrame: true }),
     }),
   ),
 );

@@ -3,8 +3,10 @@ import { Buffer } from 'node:buffer';
 import { Opcode } from '../../protocol/codes.ts';
 import {
   answered,
+  type CaseRow,
   type ConformanceCase,
   echoOfText,
+  hex,
   inGroup,
   nonStrict,
   ok,
@@ -15,10 +17,8 @@ import {
 } from '../case.ts';
 import { byteFragments, greek, notUtf8, sections } from './text.ts';
 
-type Row = Omit<ConformanceCase, 'group'>;
-
 /** If bytes are the beginning of valid UTF-8, one of these endings completes their last character. */
-const ends = ['', '80', '8080', '808080', 'a0', 'a080', 'a08080'].map(digits => Buffer.from(digits, 'hex'));
+const ends = ['', '80', '8080', '808080', 'a0', 'a080', 'a08080'].map(hex);
 
 function canBecomeText(bytes: Buffer): boolean {
   return ends.some(end => {
@@ -40,10 +40,11 @@ function upToWrongByte(bytes: Buffer): Buffer | undefined {
 /** The length in the header: the frame ends long after the wrong byte. */
 const announced = 1000;
 
-function rowsOf(name: string, sequence: string): Row[] {
+function rowsOf(name: string, sequence: string): CaseRow[] {
   const isValid = !sequence.startsWith('!');
-  const payload = Buffer.concat([greek, Buffer.from(sequence.replace('!', ''), 'hex')]);
-  const what = `a Greek text and ${sequence.replace('!', '').slice(0, 48)}`;
+  const digits = sequence.replace('!', '');
+  const payload = Buffer.concat([greek, hex(digits)]);
+  const what = `a Greek text and ${digits.slice(0, 48)}`;
   if (isValid) {
     return [
       {
@@ -60,7 +61,7 @@ function rowsOf(name: string, sequence: string): Row[] {
       },
     ];
   }
-  const rows: Row[] = [
+  const rows: CaseRow[] = [
     {
       name: `${name}-by-byte`,
       description: `Sends ${what}, in fragments of one byte.`,

@@ -4,10 +4,13 @@ import { CloseCode } from '../../protocol/codes.ts';
 import {
   answered,
   type CasePlan,
+  type CaseRow,
   type ConformanceCase,
   echoOfText,
-  failed,
+  type FrameDetails,
+  hex,
   inGroup,
+  mustFail,
   nonStrict,
   ok,
   type Step,
@@ -17,8 +20,6 @@ import {
   timeout,
   wait,
 } from '../case.ts';
-
-const hex = (digits: string) => Buffer.from(digits, 'hex');
 
 /** "κόσμε", whose second letter has three bytes (U+1F79) instead of two. */
 export const greek = hex('cebae1bdb9cf83cebcceb5');
@@ -32,21 +33,19 @@ const withSurrogate = Buffer.concat([greek, hex('eda080'), edited]);
 const aboveLast = hex('f4908080');
 const withAboveLast = Buffer.concat([greek, aboveLast, edited]);
 
-type Row = Omit<ConformanceCase, 'group'>;
-
 const refusal = 'The peer fails the connection with 1007: the text is not UTF-8.';
 
-/** The peer must fail. One that leaves the closing to the tester has overlooked the fault. */
+/** The peer must fail the connection with 1007. */
 export function notUtf8(steps: readonly Step[]): CasePlan {
-  return failed(steps, CloseCode.InvalidPayload, [], { isWrongEndFatal: true });
+  return mustFail(steps, CloseCode.InvalidPayload);
 }
 
-/** A text in fragments of one byte. */
-export function byteFragments(payload: Buffer): Step[] {
+/** A text in fragments of one byte. @param first details of the first frame */
+export function byteFragments(payload: Buffer, first: FrameDetails = {}): Step[] {
   return Array.from(payload, (_, at) => {
     const fin = at === payload.length - 1;
     const byte = payload.subarray(at, at + 1);
-    return at === 0 ? sendText(byte, { fin }) : sendContinuation(byte, { fin });
+    return at === 0 ? sendText(byte, { ...first, fin }) : sendContinuation(byte, { fin });
   });
 }
 
@@ -88,7 +87,7 @@ function inOneFrame(...ends: readonly [number, number]): CasePlan {
   ]);
 }
 
-const failFastRows: Row[] = [
+const failFastRows: CaseRow[] = [
   {
     name: 'fail-fast-frames',
     number: '6.4.1',
@@ -122,7 +121,7 @@ const failFastRows: Row[] = [
   },
 ];
 
-const longerRows: Row[] = [
+const longerRows: CaseRow[] = [
   {
     name: 'empty',
     number: '6.1.1',
@@ -306,9 +305,9 @@ export const sections: readonly (readonly [name: string, what: string, sequences
   ],
 ];
 
-function sequenceRows(): Row[] {
+function sequenceRows(): CaseRow[] {
   return sections.flatMap(([name, what, sequences], section) =>
-    sequences.map((sequence, index): Row => {
+    sequences.map((sequence, index): CaseRow => {
       const isValid = !sequence.startsWith('!');
       const payload = hex(sequence.replace('!', ''));
       const shown = payload.length > 24 ? `${payload.length} bytes` : payload.toString('hex');
