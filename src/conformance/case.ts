@@ -153,6 +153,8 @@ export interface HeadStep {
   readonly opcode: number;
   readonly fin: boolean;
   readonly length: number;
+  /** Bytes per write; absent: one write. */
+  readonly chop?: number;
 }
 
 /** Sends a part of the payload of the frame that `head` began. */

@@ -37,7 +37,8 @@ function header(first: number, length: number, key: number | undefined): Buffer 
   return head.subarray(0, writeFrameHeader(head, 0, first, length, key));
 }
 
-function chopped(bytes: Buffer, size: number): Buffer[] {
+/** The bytes in pieces of this size. */
+export function chopped(bytes: Buffer, size: number): Buffer[] {
   const pieces: Buffer[] = [];
   for (let at = 0; at < bytes.length; at += size) pieces.push(bytes.subarray(at, at + size));
   return pieces;

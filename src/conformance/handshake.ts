@@ -6,6 +6,7 @@ import type { ResponseHead } from '../protocol/http/head.ts';
 import { finishHandshake, type HandshakeRequest } from '../protocol/websocket/clientHandshake.ts';
 import { type DeflateParameters, type Extension, parseExtensions } from '../protocol/websocket/extensions.ts';
 import type { ConformanceCase, OpeningRequest } from './case.ts';
+import { chopped } from './frameWriter.ts';
 import { type CaseResult, handshakeResult } from './verdict.ts';
 
 /** The handshake of a case: its writes, and the data to check the response. */
@@ -37,9 +38,7 @@ export function beginOpening(test: ConformanceCase, request: HandshakeRequest, n
   const { alter, chop } = test.handshake ?? {};
   const altered = alter === undefined ? ordinary : alter(ordinary);
   const bytes = encodeRequest(altered);
-  const writes: Buffer[] = [];
-  const size = chop ?? bytes.length;
-  for (let at = 0; at < bytes.length; at += size) writes.push(bytes.subarray(at, at + size));
+  const writes = chopped(bytes, chop ?? bytes.length);
   return { test, request: { ...request, compression: 'off', subprotocols: offered(altered) }, nonce, writes };
 }
 

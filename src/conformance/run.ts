@@ -27,6 +27,7 @@ import type { DeflateParameters } from '../protocol/websocket/extensions.ts';
 import type { Role } from '../protocol/websocket/frame.ts';
 import type { ConformanceCase, Happening, RoundTripsStep, Step } from './case.ts';
 import {
+  chopped,
   closeFrameOf,
   dataOf,
   type FrameWriter,
@@ -162,7 +163,8 @@ function takeStep(run: CaseRun, step: Exclude<Step, { do: 'wait' | 'round trips'
       else writeApart(run, frameOf(writer, step));
       return;
     case 'head':
-      write(run, [headOf(writer, step)]);
+      if (step.chop === undefined) write(run, [headOf(writer, step)]);
+      else writeApart(run, chopped(headOf(writer, step), step.chop));
       return;
     case 'data':
       writeApart(run, [dataOf(writer, step.payload)]);

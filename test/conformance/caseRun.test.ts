@@ -161,6 +161,14 @@ test('each chop of a frame is a separate write', () => {
   );
 });
 
+test('the header of a long frame, too, can be chopped', () => {
+  const found = conformanceCases.find(({ name }) => name === 'lengths/126-by-byte')!;
+  assert.deepEqual(
+    beginCase(found, 'client', undefined).output.map(({ length }) => length),
+    [...Array(4 + 4 + 6).fill(1), 120],
+  );
+});
+
 test('each wait notes a timeout: a peer that fails at the second part is OK, at the third NON-STRICT', () => {
   const fast = begin('6.4.1');
   timePassed(fast);

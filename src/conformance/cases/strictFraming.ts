@@ -136,7 +136,7 @@ const lengths = inGroup('Lengths', 'lengths', [
   ...[126, 65_536].map(
     (length): CaseRow => ({
       name: `${length}-by-byte`,
-      description: `Sends a binary message of ${length} bytes; its first 20 bytes are one a write.`,
+      description: `Sends a binary message of ${length} bytes; its header and its first six bytes arrive one byte per write.`,
       expectation: 'The peer echoes the message.',
       plan() {
         const payload = Buffer.alloc(length, 'abcdefghij');
@@ -146,7 +146,7 @@ const lengths = inGroup('Lengths', 'lengths', [
         );
         return answered(
           [
-            { do: 'head', opcode: Opcode.Binary, fin: true, length },
+            { do: 'head', opcode: Opcode.Binary, fin: true, length, chop: 1 },
             ...firstBytes,
             { do: 'data', payload: payload.subarray(6) },
           ],
