@@ -74,6 +74,8 @@ export interface CaseRun extends CaseEvidence {
   waiting: { readonly label: string | undefined } | undefined;
   roundTrips: { readonly step: RoundTripsStep; done: number } | undefined;
   readonly happenings: Happening[];
+  /** The happenings match no outcome any more. Later ones are not kept: a peer could fill the memory with them. */
+  isMismatch: boolean;
   /** The start of an incomplete frame. */
   rest: Buffer;
 }
@@ -112,10 +114,15 @@ export function beginCase(
       next: 0,
       waiting: undefined,
     },
-    ...{ roundTrips: undefined, happenings: [], rest: Buffer.alloc(0), violation: undefined },
+    ...{
+      roundTrips: undefined,
+      happenings: [],
+      isMismatch: false,
+      rest: Buffer.alloc(0),
+      violation: undefined,
+    },
     ...{
       wrongEcho: undefined,
-      hasFinished: undefined,
       echoes: 0,
       isClosedByTester: false,
       hasFailedPeer: false,
@@ -123,7 +130,6 @@ export function beginCase(
     ...{ isDroppedByTester: false, isClean: false },
     ...{ localCode: undefined, remoteCode: undefined, remoteReason: undefined },
   };
-  if (plan.steps.some(step => step.do === 'round trips')) run.hasFinished = false;
   if (test.deflate !== undefined && deflate === undefined) startClose(run, CloseCode.NormalClosure);
   else takeSteps(run);
   return run;
@@ -286,22 +292,23 @@ function receiveMessage(run: CaseRun, isText: boolean, payload: Buffer): void {
   run.echoes++;
   if (roundTrips.done < step.count) return sendTrip(run, step, roundTrips.done);
   run.roundTrips = undefined;
-  run.hasFinished = true;
   if (run.next === plan.steps.length) startClose(run, CloseCode.NormalClosure);
   else takeSteps(run);
 }
 
 /** Records a happening, and ends the case if it decides the verdict. */
 function note(run: CaseRun, happening: Happening): void {
-  run.happenings.push(happening);
+  if (run.isMismatch) return;
   const { plan, happenings, endpoint } = run;
-  if (endpoint.state !== 'OPEN') return;
   const { outcomes, close } = plan;
+  happenings.push(happening);
+  run.isMismatch = !outcomes.some(outcome => canStillMatch(happenings, outcome.happenings));
+  if (endpoint.state !== 'OPEN') return;
   const special = outcomes.find(each => each.close !== undefined && matches(happenings, each.happenings));
   if (special?.close !== undefined) {
     startClose(run, special.close.codes[0]!);
-  } else if (!outcomes.some(outcome => canStillMatch(happenings, outcome.happenings))) {
-    // No outcome can match any more: do not wait for the deadline.
+  } else if (run.isMismatch) {
+    // Does not wait for the deadline.
     endBadly(run);
   } else if (
     close.by === 'tester' &&
@@ -364,6 +371,14 @@ function endBadly(run: CaseRun): void {
   }
   run.hasFailedPeer = true;
   startClose(run, CloseCode.GoingAway);
+}
+
+/** The bytes that the run holds beside its endpoint and its output: the payloads of the plan and of happenings, and unread input. */
+export function heldBytes({ plan, happenings, rest }: CaseRun): number {
+  let held = rest.length;
+  for (const step of plan.steps) if ('payload' in step) held += step.payload.length;
+  for (const happening of happenings) if (happening.is !== 'timeout') held += happening.payload.length;
+  return held;
 }
 
 /** The driver's timer for `run.wait` fired. */

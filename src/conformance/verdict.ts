@@ -29,8 +29,6 @@ export interface CaseEvidence {
   violation: string | undefined;
   /** The round trip whose echo was wrong. */
   wrongEcho: string | undefined;
-  /** Whether the round trips are complete; undefined if the plan has none. */
-  hasFinished: boolean | undefined;
   /** How many echoes of round trips have arrived. */
   echoes: number;
   /** Which end sent the first close frame, or dropped TCP. */
@@ -110,7 +108,7 @@ function judgeBehavior(
   }
   if (violation !== undefined) return { verdict: 'FAILED', sentence: `The peer broke a rule: ${violation}.` };
   if (wrongEcho !== undefined) return { verdict: 'FAILED', sentence: `The ${wrongEcho}.` };
-  if (run.hasFinished === false) {
+  if (run.echoes < roundTripsOf(run.plan)) {
     return { verdict: 'FAILED', sentence: 'Not all messages were echoed in time.' };
   }
   if (match === undefined) {
@@ -181,9 +179,14 @@ export function combined(behavior: CaseVerdict, behaviorClose: CloseVerdict): Ca
   return behaviorClose === 'OK' || behaviorClose === 'INFORMATIONAL' ? behavior : 'NON-STRICT';
 }
 
+/** The number of round trips in the plan. */
+function roundTripsOf({ steps }: CasePlan): number {
+  return steps.reduce((sum, step) => sum + (step.do === 'round trips' ? step.count : 0), 0);
+}
+
 function showExpected({ plan }: CaseEvidence): string {
   const { outcomes, close } = plan;
-  const trips = plan.steps.reduce((sum, step) => sum + (step.do === 'round trips' ? step.count : 0), 0);
+  const trips = roundTripsOf(plan);
   const first = trips > 0 ? `${trips} echoes` : showHappenings(outcomes[0]?.happenings ?? []);
   const codes = close.codes.join(' or ');
   return `${first}, then ${close.by === 'peer' ? `the peer closes with ${codes}` : `a close with ${codes}`}`;
@@ -198,6 +201,6 @@ function showSeen(run: CaseEvidence): string {
     : run.isDroppedByTester
       ? 'no reply to the close'
       : 'the end of TCP without a close frame';
-  const events = run.hasFinished === undefined ? showHappenings(happenings) : `${run.echoes} echoes`;
+  const events = roundTripsOf(run.plan) === 0 ? showHappenings(happenings) : `${run.echoes} echoes`;
   return `${events}, then ${end}`;
 }

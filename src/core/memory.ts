@@ -15,6 +15,7 @@
 import { accessLogMemory } from '../diagnostics/accessLog.ts';
 import { connectionMemory, tlsMemory } from '../protocol/limits.ts';
 import { inflationSize } from '../protocol/websocket/deflate.ts';
+import type { Endpoint } from '../protocol/websocket/endpoint.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 import type { Connection, Server } from '../records/records.ts';
 
@@ -39,18 +40,22 @@ function setHeld(connection: Connection, held: number): void {
   connection.held = held;
 }
 
+/** The bytes of unfinished messages, and of the windows of compression. */
+export function heldByEndpoint({ incoming, inflating, inflater, deflater }: Endpoint): number {
+  let held = 0;
+  if (incoming !== undefined) held += incoming.buffer.length;
+  if (inflating !== undefined) held += inflationSize(inflating.inflation);
+  if (inflater !== undefined) held += inflater.window.length;
+  if (deflater !== undefined) held += deflater.window.length;
+  return held;
+}
+
 function bytesHeld(connection: Connection): number {
   const { input, endpoint, resumableMessage, producer, wire, handler, socket, security } = connection;
   let held = security === undefined ? connectionMemory : tlsMemory;
   if (input !== undefined && input !== ioArena) held += input.length;
   if (resumableMessage !== undefined) held += resumableMessage.bytes.length;
-  if (endpoint !== undefined) {
-    const { incoming, inflating, inflater, deflater } = endpoint;
-    if (incoming !== undefined) held += incoming.buffer.length;
-    if (inflating !== undefined) held += inflationSize(inflating.inflation);
-    if (inflater !== undefined) held += inflater.window.length;
-    if (deflater !== undefined) held += deflater.window.length;
-  }
+  if (endpoint !== undefined) held += heldByEndpoint(endpoint);
   if (producer !== undefined) held += producer.held();
   if (wire.held !== undefined) held += wire.held(connection);
   if (handler?.held !== undefined) held += handler.held(connection);

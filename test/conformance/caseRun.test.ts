@@ -5,6 +5,7 @@ import {
   beginCase,
   type CaseRun,
   endCase,
+  heldBytes,
   receiveBytes,
   takeOutput,
   timePassed,
@@ -88,6 +89,25 @@ test('a wrong echo is FAILED, and the tester closes at once', () => {
   assert.equal(result.verdict, 'FAILED');
   assert.match(result.expected, /^text of 125 bytes, then a close with 1000$/);
   assert.match(result.seen, /^text of 124 bytes, then/);
+});
+
+test('happenings after the first wrong one are not kept, so a peer cannot fill the memory with them', () => {
+  for (const number of ['7.1.6', '2.1']) {
+    const run = begin(number);
+    const held = heldBytes(run);
+    for (let i = 0; i < 1000; i++) receiveBytes(run, answer(opcode.pong, 'x'.repeat(125)));
+    for (let i = 0; i < 100; i++) receiveBytes(run, answer(opcode.text, 'x'.repeat(125)));
+    assert.deepEqual([run.happenings.length, heldBytes(run) - held], [1, 125]);
+    assert.equal(endCase(run).behavior, number === '2.1' ? 'FAILED' : 'INFORMATIONAL');
+  }
+});
+
+test('a run counts the payloads that it holds', () => {
+  const run = begin('9.1.3');
+  assert.equal(heldBytes(run), 1024 * 1024);
+  const echo = answer(opcode.text, Buffer.alloc(1024 * 1024, 'Wj4&frog-9'));
+  receiveBytes(run, echo);
+  assert.equal(heldBytes(run), 2 * 1024 * 1024);
 });
 
 test('an echo of the wrong kind is FAILED', () => {

@@ -4,10 +4,19 @@
  */
 
 import type { ConformanceCase } from '../../conformance/case.ts';
-import { beginCase, type CaseRun, endCase, receiveBytes, timePassed } from '../../conformance/run.ts';
+import {
+  beginCase,
+  type CaseRun,
+  endCase,
+  heldBytes,
+  receiveBytes,
+  takeOutput,
+  timePassed,
+} from '../../conformance/run.ts';
 import type { CaseResult } from '../../conformance/verdict.ts';
 import { endConnection, runIsolated } from '../../core/close.ts';
 import { charge, startBudget } from '../../core/fairness.ts';
+import { heldByEndpoint } from '../../core/memory.ts';
 import { closeSession } from '../../core/processData.ts';
 import { scheduleFlush, sendBytes } from '../../core/send.ts';
 import { noteClosing, noteEnding } from '../../diagnostics/closeReason.ts';
@@ -78,17 +87,15 @@ const sessionOf = ({ data }: Connection) => data as CaseSession;
 /** Queues the case's output, restarts its timer, and ends it if it is over. */
 function drain(connection: Connection, session: CaseSession): void {
   const { run } = session;
-  if (run.output.length > 0) {
-    for (const bytes of run.output) {
+  const output = takeOutput(run);
+  if (output.length > 0) {
+    for (const bytes of output) {
       noteOctets(session.wireLog, 'TO', bytes, 0, bytes.length);
       session.waiting += bytes.length;
     }
     session.writes =
-      session.at === session.writes.length
-        ? run.output
-        : [...session.writes.slice(session.at), ...run.output];
+      session.at === session.writes.length ? output : [...session.writes.slice(session.at), ...output];
     session.at = 0;
-    run.output = [];
     connection.producer = producer;
     scheduleFlush(connection);
   }
@@ -181,6 +188,6 @@ const caseWire: Wire = {
 
   held(connection) {
     const { run, waiting } = sessionOf(connection);
-    return waiting + run.rest.length + (run.endpoint.incoming?.buffer.length ?? 0);
+    return waiting + heldBytes(run) + heldByEndpoint(run.endpoint);
   },
 };
