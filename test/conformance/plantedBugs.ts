@@ -223,8 +223,8 @@ const rows: readonly (readonly [does: string, file: string, find: string, replac
     [
       'answers no close frame',
       reading,
-      'sendClose(connection, control);\n                endEndpoint',
-      '{}\n                endEndpoint',
+      'sendClose(connection, control);\n                finishClosing',
+      '{}\n                finishClosing',
       'closing/code',
     ],
     [
