@@ -323,8 +323,8 @@ const rows: readonly (readonly [does: string, file: string, find: string, replac
     [
       'does not grant server_max_window_bits',
       extensions,
-      'if (offered.serverMaxWindowBits !== undefined) {',
-      'if (false) {',
+      'if (serverMaxWindowBits !== undefined)\n',
+      'if (false)\n',
       'deflate/offer-server-max-window-bits-9',
     ],
   ];
