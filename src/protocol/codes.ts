@@ -31,7 +31,7 @@ export const CloseCode = {
   NotIdentified: 4401,
   /** Ours, as the HTTP status 403: the client may not do this. */
   NotAllowed: 4403,
-  /** Ours, as the HTTP status 409: the client deviated from the script. */
+  /** Pollywog's own code, after the HTTP status 409: the client deviated from the script. */
   ScriptDiffers: 4409,
 } as const;
 

@@ -19,7 +19,7 @@ test('a frame has the bytes of RFC 6455 §5.2 in every form', () => {
   );
 });
 
-test('any number is a masking key: its low 32 bits count, and 0 masks too', () => {
+test('any number can be a masking key, even 0: only its low 32 bits count', () => {
   for (const key of [0, 1, 0x80000001, 0xffffffff, -1, 0x37fa213d]) {
     const reader = new FrameReader();
     reader.add(encodeAnyFrame({ first: 0x81, payload, key }));

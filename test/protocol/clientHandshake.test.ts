@@ -31,7 +31,7 @@ const chat: HandshakeRequest = {
 };
 
 describe('startHandshake', () => {
-  test('writes what RFC 6455 §4.1 demands [4.1-18, 4.1-19, 4.1-20, 4.1-21, 4.1-22, 4.1-23, 4.1-24, 4.1-28, 4.1-29, 4.1-30, 4.1-31, 4.1-33, 4.1-34, 7692-7.1.2.2-1]', () => {
+  test('writes the request that RFC 6455 §4.1 demands [4.1-18, 4.1-19, 4.1-20, 4.1-21, 4.1-22, 4.1-23, 4.1-24, 4.1-28, 4.1-29, 4.1-30, 4.1-31, 4.1-33, 4.1-34, 7692-7.1.2.2-1]', () => {
     assert.equal(
       startHandshake(chat, nonce).toString('latin1'),
       [

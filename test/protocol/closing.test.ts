@@ -37,7 +37,7 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.equal(end.endpoint.state, 'CLOSED');
     });
 
-    test('is in the state CLOSING until the peer answers, if we start it [5.5.1-5]', () => {
+    test('is CLOSING until the peer answers, if we close first [5.5.1-5]', () => {
       const end = newEnd(role);
       end.startClosing(1001, 'going away');
       assert.equal(end.endpoint.state, 'CLOSING');

@@ -190,7 +190,7 @@ describe('acceptHandshake', () => {
     );
   });
 
-  test('accepts a request without Origin: browsers always send one [4.2.1-2]', () => {
+  test('accepts a request without Origin, because only browsers must send one [4.2.1-2]', () => {
     assert.ok(accept({}, { origins: ['https://example.com'] }).response);
   });
 

@@ -37,7 +37,7 @@ function newEnd(slicesEach: number) {
 }
 
 describe('while a message is being inflated', () => {
-  test('it goes on without new bytes, and is delivered whole, with what refers to it behind it [6.2-6, 7692-6-1]', () => {
+  test('it continues without new bytes, is delivered whole, and the next message may refer to it [6.2-6, 7692-6-1]', () => {
     const end = newEnd(3);
     const first = end.message(large, 'text');
     const second = end.message(large.subarray(0, 500), 'text');
@@ -73,7 +73,7 @@ describe('while a message is being inflated', () => {
     assert.deepEqual(end.lines(), [`binary ${showBytes(large)}`]);
   });
 
-  test('bad UTF-8 is found where it stands, and a character that the message cuts at its end [7692-6.2-3]', () => {
+  test('it fails at the first invalid byte of UTF-8, and at the end of a message inside a character [7692-6.2-3]', () => {
     const early = Buffer.from(large);
     early[100_000] = 0xff;
     const cut = Buffer.concat([large.subarray(0, -2), Buffer.from('é').subarray(0, 1)]);

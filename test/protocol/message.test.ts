@@ -42,7 +42,7 @@ function assertRefused(run: () => unknown, code: number): void {
 }
 
 describe('a message in fragments', () => {
-  test('is put together from fragments, and those from pieces [5.4-3, 5.4-12, 6.2-3]', () => {
+  test('is assembled from fragments, and fragments from pieces [5.4-3, 5.4-12, 6.2-3]', () => {
     const incoming = beginMessage(text({ length: 4 }), noBound);
     add(incoming, 'on');
     add(incoming, 'e ');
@@ -56,7 +56,7 @@ describe('a message in fragments', () => {
     assert.deepEqual(messageBytes(message), Buffer.from('one two'));
   });
 
-  test('may be empty, and then has an empty text', () => {
+  test('may be empty', () => {
     const incoming = beginMessage(text({ length: 0 }), noBound);
     continueMessage(incoming, header({ length: 0 }), noBound);
     continueMessage(incoming, header({ fin: true, length: 0 }), noBound);
@@ -73,7 +73,7 @@ describe('a message in fragments', () => {
     assert.equal(incoming.length, 3);
   });
 
-  test('unmasks each frame with its own key, turned as far as the pieces came [5.3-a, 6.2-7]', () => {
+  test('unmasks each frame with its own key, rotated to the offset of each piece [5.3-a, 6.2-7]', () => {
     const plain = Buffer.from('masked in pieces');
     const [key, other] = [Buffer.from('a1b2c3d4', 'hex'), Buffer.from('00ff00ff', 'hex')];
     const masked = plain.map((byte, i) => byte ^ key[i % 4]!);
@@ -88,7 +88,7 @@ describe('a message in fragments', () => {
     assert.equal(messageText(finish(incoming)), 'masked in pieces'.repeat(2));
   });
 
-  test('is not a continuation of nothing, and no other begins within it [5.4-a, 5.4-4]', () => {
+  test('cannot begin with a continuation frame or inside another message [5.4-a, 5.4-4]', () => {
     assertRefused(() => beginMessage(header({ opcode: 0 }), noBound), 1002);
     const incoming = beginMessage(text({ length: 0 }), noBound);
     for (const opcode of [1, 2]) {
@@ -105,8 +105,8 @@ describe('a message in fragments', () => {
   });
 });
 
-describe('the bounds of a message', () => {
-  test('are those of all its fragments together, by the header [10.4-1, 10.4-2]', () => {
+describe('the limits of a message', () => {
+  test('apply to all its fragments together, at the header [10.4-1, 10.4-2]', () => {
     assertRefused(() => beginMessage(text({ length: 101 }), 100), 1009);
     const incoming = beginMessage(text({ length: 60 }), 100);
     add(incoming, 'x'.repeat(60));
@@ -176,13 +176,13 @@ describe('the bounds of a message', () => {
 });
 
 describe('the text of a message', () => {
-  test('is refused at the first bad byte, in whatever piece that is [5.6-1, 7.4.1-e, 8.1-1]', () => {
+  test('is refused at the first invalid byte, in any piece [5.6-1, 7.4.1-e, 8.1-1]', () => {
     const incoming = beginMessage(text({ length: 100 }), noBound);
     add(incoming, Buffer.from('e282', 'hex'));
     assertRefused(() => add(incoming, Buffer.from('28', 'hex')), 1007);
   });
 
-  test('is refused where the message ends inside a character [5.6-1]', () => {
+  test('is refused if the message ends inside a character [5.6-1]', () => {
     const incoming = beginMessage(text({ fin: true, length: 2 }), noBound);
     add(incoming, Buffer.from('e282', 'hex'));
     assertRefused(() => finish(incoming), 1007);

@@ -49,7 +49,7 @@ export function startHandshake(request: HandshakeRequest, nonce: Uint8Array): Bu
     ['Sec-WebSocket-Key', encodeKey(nonce)],
     ['Sec-WebSocket-Version', '13'],
   ];
-  // RFC 6455 §4.1, 8 [4.1-28]: only browsers have to send Origin.
+  // RFC 6455 §4.1, 8 [4.1-28]: only browsers must send Origin.
   if (request.origin !== undefined) fields.push(['Origin', request.origin]);
   // RFC 6455 §4.1, 10 [4.1-31]: subprotocols are optional.
   if (request.subprotocols.length > 0) {
@@ -66,7 +66,7 @@ export function startHandshake(request: HandshakeRequest, nonce: Uint8Array): Bu
         `the header ${JSON.stringify(name)} is not a valid header name, or is reserved for the handshake`,
       );
     }
-    // RFC 6455 §4.1, 12 [4.1-34]: any other header may follow.
+    // RFC 6455 §4.1, 12 [4.1-34]: other headers may follow.
     fields.push([name, value]);
   }
   // RFC 6455 §4.1, 1 to 3 [4.1-18, 4.1-19, 4.1-20]: a GET of the resource name, in HTTP/1.1.
@@ -120,7 +120,7 @@ export function finishHandshake(head: ResponseHead, request: HandshakeRequest, n
   if (upgrade.length !== 1 || upgrade[0] !== 'websocket') throw broken('Upgrade is not "websocket"');
   // RFC 6455 §4.1, response 3 [4.1-38]: Connection contains "Upgrade".
   if (!hasToken(headers.get('connection'), 'upgrade')) throw broken('Connection does not have "Upgrade"');
-  // RFC 6455 §4.1, response 4 [4.1-39]: the accept value belongs to our key.
+  // RFC 6455 §4.1, response 4 [4.1-39]: the accept value proves that the server read our key.
   if (headers.get('sec-websocket-accept') !== acceptValueFor(encodeKey(nonce))) {
     throw broken('Sec-WebSocket-Accept does not belong to the key');
   }

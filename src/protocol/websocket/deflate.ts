@@ -255,8 +255,8 @@ function inSlices(state: InflateRaw | DeflateRaw): SlicedStream {
 function ignore(): void {}
 
 /**
- * RFC 7692 §7.2.2 [7692-7.2.2-4]. The largest window serves for every negotiated one: `window` never has more bytes
- * than was negotiated.
+ * RFC 7692 §7.2.2 [7692-7.2.2-4]: the largest window fits every negotiated one, because `window` never keeps more bytes than
+ * negotiated.
  */
 function inflateOptions(window: Buffer): ZlibOptions {
   return window.length > 0 ? { windowBits: 15, dictionary: window } : { windowBits: 15 };

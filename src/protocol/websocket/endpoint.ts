@@ -199,7 +199,7 @@ export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = fa
       frame.end = Math.min(end, input.end);
       frame.size = size;
 
-      // RFC 6455 §5.4 [5.4-1, 5.4-5, 6.2-2]: control frames may come between the fragments of a message.
+      // RFC 6455 §5.4 [5.4-1, 5.4-5, 6.2-2]: control frames may arrive between the fragments of a message.
       if (frame.opcode >= 8) {
         input.start = end;
         return readControl(endpoint);
@@ -216,7 +216,7 @@ export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = fa
         input.start = end;
         // RFC 6455 §10.4 [10.4-1, 10.4-2]: a limit on the size of a message.
         if (frame.length > endpoint.maxMessage) checkSize(frame.length, endpoint.maxMessage);
-        // RFC 6455 §6.2 [6.2-3, 5.2-b]: the opcode gives the message its type.
+        // RFC 6455 §6.2 [6.2-3, 5.2-b]: the opcode determines the type of the message.
         const isText = frame.opcode === Opcode.Text;
         // RFC 6455 §6.2 [6.2-7]: a server MUST remove masking.
         const notAscii = endpoint.role === 'server' ? unmask(input.bytes, start, end, frame.key) : 1;
@@ -237,7 +237,7 @@ export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = fa
         ? ProtocolEvent.Message
         : ProtocolEvent.Frame;
     }
-    // RFC 6455 §1.4, §7.1.7 [7.1.1-1, 7.1.7-6]: bytes after the close frame, or after a fault, are discarded.
+    // RFC 6455 §1.4, §7.1.7 [7.1.1-1, 7.1.7-6]: an endpoint discards all bytes after a close frame or a fault.
     input.start = input.end;
     return ProtocolEvent.NeedMore;
   } catch (error) {
@@ -258,7 +258,7 @@ function mayReadDespitePause(
 ): boolean {
   const first = bytes[start]!;
   const isClose = (first & 0x0f) === Opcode.Close;
-  // RFC 6455 §5.5.1, §5.5.2 [5.5.1-7]: control frames are answered as soon as is practical.
+  // RFC 6455 §5.5.1, §5.5.2 [5.5.1-7]: the endpoint answers control frames as soon as practical.
   return isControlNext(incoming, first) && (!isClose || (acceptsClose && inflating === undefined));
 }
 
@@ -283,13 +283,13 @@ function isComplete(incoming: IncomingMessage): boolean {
 
 /** The last byte of a message has arrived. @returns whether it is `message` now: not if it is discarded or still compressed */
 function completeMessage(endpoint: Endpoint, incoming: IncomingMessage): boolean {
-  // RFC 6455 §6.2 [6.2-4]: the next data frame begins another message.
+  // RFC 6455 §6.2 [6.2-4]: the next data frame begins a new message.
   endpoint.incoming = undefined;
   if (!isDelivered(endpoint)) {
     dropMessage(incoming);
     return false;
   }
-  // RFC 7692 §6.2 [6.2-6, 7692-6.2-1]: all fragments together are inflated.
+  // RFC 7692 §6.2 [6.2-6, 7692-6.2-1]: inflation covers all fragments together.
   if (incoming.isCompressed && endpoint.inflater !== undefined) {
     endpoint.inflating = beginInflating(incoming, endpoint.inflater, endpoint.maxMessage);
     return false;
@@ -311,7 +311,7 @@ function inflate(endpoint: Endpoint, inflating: InflatingMessage): ProtocolEvent
 /** Reads the control frame that `frame` holds completely (RFC 6455 §5.5). */
 function readControl(endpoint: Endpoint): ProtocolEvent {
   const { bytes, start, end, key, opcode } = frame;
-  // RFC 6455 §6.2 [6.2-7]: a client masks control frames, too.
+  // RFC 6455 §6.2 [6.2-7]: a client also masks control frames.
   if (key !== 0) unmask(bytes, start, end, key);
   frame.key = 0;
   control.bytes = bytes;

@@ -66,7 +66,7 @@ export function parseExtensions(value: string, refusal: number): Extension[] {
       if (element.lastIndex === value.length) break;
     }
     const match = element.exec(value);
-    // RFC 6455 §9.1 [9.1-1]: a value that breaks the grammar fails the connection.
+    // RFC 6455 §9.1 [9.1-1]: a value that violates the grammar fails the connection.
     if (match === null) throw new ProtocolError(refusal, 'the Sec-WebSocket-Extensions header is malformed');
     const [, name = '', token, quoted] = match;
     const given = token ?? quoted?.replaceAll('\\', '');
@@ -126,7 +126,7 @@ function readParameters(extension: Extension): NamedParameters | undefined {
   for (const [name, value] of extension.parameters) {
     // RFC 7692 §7.1.2 [7692-7.1.2.1-2, 7692-7.1.2.2-2, 7692-7-2, 7692-7-6]: a decimal from 8 to 15 without leading zeroes.
     const bits = value !== undefined && /^(?:[89]|1[0-5])$/.test(value) ? Number(value) : undefined;
-    // RFC 7692 §7 [7692-7-3, 7692-7-7]: no parameter twice.
+    // RFC 7692 §7 [7692-7-3, 7692-7-7]: no repeated parameter.
     if (name === 'server_no_context_takeover' && !named.serverNoContextTakeover && value === undefined) {
       named.serverNoContextTakeover = true;
     } else if (
@@ -190,16 +190,16 @@ function agreementOn(
   };
 }
 
-/** A server's demands on a client whose offer it accepts. */
+/** A server's demands on the client's compression. */
 export interface DeflateWish {
   readonly clientNoContextTakeover: boolean;
-  /** 8 to 15; undefined: the window of the client's choice. Only a client that offers `client_max_window_bits` can be asked. */
+  /** 8 to 15; undefined: no limit. The server can limit the window only if the client offers `client_max_window_bits`. */
   readonly clientMaxWindowBits?: number;
 }
 
 /**
- * Accepts an offer with wishes of the server's own, as a conformance test does: the first wish that some offer allows, with
- * the first such offer. The server grants what the offer asks of it, and no more.
+ * Accepts an offer with a server's demands, for a conformance case: the first demand that any offer allows, and the first such
+ * offer. The server grants every parameter that the offer demands of it, and no other.
  */
 export function grantDeflate(
   offers: readonly Extension[],
@@ -210,7 +210,7 @@ export function grantDeflate(
     .map(readParameters)
     .filter(offered => offered !== undefined);
   for (const wish of wishes) {
-    // RFC 7692 §7.1.2.2: without the parameter in the offer, the server must not limit the client's window.
+    // RFC 7692 §7.1.2.2: a server must not limit the client's window if the offer lacks the parameter.
     const offered = usable.find(
       ({ clientMaxWindowBits }) =>
         wish.clientMaxWindowBits === undefined || clientMaxWindowBits !== undefined,
@@ -222,7 +222,7 @@ export function grantDeflate(
 
 function grantWish(offered: NamedParameters, wish: DeflateWish): DeflateAgreement {
   const { serverNoContextTakeover, clientMaxWindowBits: offeredBits } = offered;
-  // The value in the offer is the largest that the client can have.
+  // The offered value is an upper limit.
   const largest = typeof offeredBits === 'number' ? offeredBits : 15;
   return agreementOn(offered, {
     serverNoContextTakeover,
@@ -271,7 +271,7 @@ export function acceptDeflateResponse(
   // permessage-deflate: their messages may use the context, so the client keeps its window.
   return {
     serverNoContextTakeover: named.serverNoContextTakeover,
-    // RFC 7692 §7.1.1.2 [7692-7.1.1.2-3, 7692-7.1.1.2-4]: the server may forbid our context.
+    // RFC 7692 §7.1.1.2 [7692-7.1.1.2-3, 7692-7.1.1.2-4]: the server may forbid context takeover to the client.
     clientNoContextTakeover: mode === 'on' || named.clientNoContextTakeover,
     serverMaxWindowBits: named.serverMaxWindowBits ?? 15,
     clientMaxWindowBits: named.clientMaxWindowBits ?? 15,

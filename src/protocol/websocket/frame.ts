@@ -119,15 +119,15 @@ export function countWholeFrames(bytes: Uint8Array, start: number, end: number):
 function checkReservedBits(first: number, opcode: number, allowsRsv1: boolean): void {
   // RFC 6455 §5.2 [5.2-3]: no extension defines RSV2 and RSV3, and only permessage-deflate defines RSV1.
   if ((first & 0x30) !== 0) fail('RSV2 and RSV3 must be 0');
-  // RFC 6455 §5.8 [5.8-1]: no extension is in use unless it was negotiated.
+  // RFC 6455 §5.8 [5.8-1]: both sides use only negotiated extensions.
   if (!allowsRsv1) fail('RSV1 must be 0: no compression was negotiated');
   // RFC 7692 §6 [7692-6-3, 7692-6-6]: RSV1 MUST NOT be set on control frames, nor on fragments after the first.
   if (opcode >= 8) fail('RSV1 must be 0 on a control frame');
-  // RFC 7692 §6 [7692-6-3]: only the first fragment says whether the message is compressed.
+  // RFC 7692 §6 [7692-6-3]: only the first fragment marks a compressed message.
   if (opcode === 0) fail('RSV1 must be 0 on a continuation frame');
 }
 
-// RFC 6455 §5.2 [5.2-e, 5.2-6]: network byte order, in the fewest bytes.
+// RFC 6455 §5.2 [5.2-e, 5.2-6]: the length in the fewest bytes, in network byte order.
 function readLength16(bytes: Uint8Array, at: number): number {
   const length = (bytes[at]! << 8) | bytes[at + 1]!;
   if (length < 126) fail('the payload length is not encoded in the fewest bytes');
@@ -182,7 +182,7 @@ export function writeFrameHeader(
   const maskBit = key === undefined ? 0 : 0x80;
   let next = at;
   bytes[next++] = first;
-  // RFC 6455 §5.2 [5.2-6, 5.2-d, 5.2-e]: the fewest bytes, in network byte order.
+  // RFC 6455 §5.2 [5.2-6, 5.2-d, 5.2-e]: the length, in the fewest bytes and in network byte order.
   if (length < 126) {
     bytes[next++] = maskBit | length;
   } else if (length < 65_536) {
@@ -195,7 +195,7 @@ export function writeFrameHeader(
     for (let shift = 24; shift >= 0; shift -= 8) bytes[next++] = high >>> shift;
     for (let shift = 24; shift >= 0; shift -= 8) bytes[next++] = length >>> shift;
   }
-  // RFC 6455 §5.2 [5.2-c]: the masking key is present if the mask bit is set.
+  // RFC 6455 §5.2 [5.2-c]: a frame with the mask bit has a masking key.
   if (key !== undefined) {
     for (let shift = 0; shift < 32; shift += 8) bytes[next++] = key >>> shift;
   }

@@ -20,7 +20,7 @@ export interface HandshakePolicy {
   readonly subprotocols: Pick<ReadonlySet<string>, 'has'>;
   /** Rules for `checkOrigin`. */
   readonly origins: readonly string[];
-  /** A function answers the client's offers in its own way. */
+  /** A mode, or a function that answers the client's offers. */
   readonly compression: Compression | ((offers: readonly Extension[]) => DeflateAgreement | undefined);
 }
 
@@ -53,7 +53,7 @@ export function asksForWebSocket(head: Head): boolean {
  */
 export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
   const { headers } = head;
-  // RFC 6455 §4.2.1, §4.2.2 [4.2.2-1]: all checks come before the answer.
+  // RFC 6455 §4.2.1, §4.2.2 [4.2.2-1]: the server checks everything before it answers.
   checkRequest(head);
   const key = headers.get('sec-websocket-key');
   // RFC 6455 §4.2.1, 5 [4.1-24, 4.1-25, 4.3-1]: base64 of 16 bytes. A repeated key, joined by a comma, does not match.
@@ -62,7 +62,7 @@ export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
   if (key === undefined || !/^[A-Za-z\d+/]{22}==$/.test(key)) {
     throw new ProtocolError(400, 'Sec-WebSocket-Key is not the base64 of 16 bytes');
   }
-  // RFC 6455 §10.2 [10.2-1]: a server for certain sites checks the origin.
+  // RFC 6455 §10.2 [10.2-1]: a server that serves only certain sites checks the origin.
   checkOrigin(head, policy.origins);
   const subprotocol = chooseSubprotocol(headers.get('sec-websocket-protocol'), policy.subprotocols);
   const extensions = headers.get('sec-websocket-extensions');
@@ -137,6 +137,6 @@ function chooseSubprotocol(
   if (!wanted.every(isToken) || new Set(wanted).size !== wanted.length) {
     throw new ProtocolError(400, 'Sec-WebSocket-Protocol is not a list of distinct tokens');
   }
-  // RFC 6455 §4.2.2, 4 [4.2.2-8]: one of those that the client offered.
+  // RFC 6455 §4.2.2, 4 [4.2.2-8]: only a subprotocol that the client offered.
   return wanted.find(name => known.has(name));
 }

@@ -97,7 +97,7 @@ function unmaskBytes(bytes: Uint8Array, start: number, end: number, key: number)
     const byte = bytes[at]! ^ (rotatingKey & 0xff);
     bytes[at] = byte;
     seen |= byte;
-    // RFC 6455 §5.3 [5.3-a]: the next octet of the payload has the next octet of the key.
+    // RFC 6455 §5.3 [5.3-a]: each octet of the payload uses the next octet of the key.
     rotatingKey = (rotatingKey >>> 8) | (rotatingKey << 24);
   }
   return seen & 0x80;

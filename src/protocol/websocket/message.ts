@@ -73,7 +73,7 @@ export function beginMessage(header: FrameHeader, maxMessage: number): IncomingM
     throw new ProtocolError(CloseCode.ProtocolError, 'a continuation frame without a message to continue');
   }
   const incoming: IncomingMessage = {
-    // RFC 6455 §5.4 [5.4-12, 6.2-3]: the first frame gives all fragments their type.
+    // RFC 6455 §5.4 [5.4-12, 6.2-3]: the first frame determines the type of all fragments.
     isText: header.opcode === Opcode.Text,
     // RFC 7692 §6 [7692-6-1, 7692-6.2-2]: RSV1 of the first frame marks a compressed message.
     isCompressed: header.rsv1,
@@ -101,12 +101,12 @@ export function continueMessage(incoming: IncomingMessage, header: FrameHeader, 
 
 function beginFragment(incoming: IncomingMessage, header: FrameHeader, maxMessage: number): void {
   const size = incoming.length + header.length;
-  // RFC 6455 §10.4 [10.4-1, 10.4-2]: the limit holds for all fragments together.
+  // RFC 6455 §10.4 [10.4-1, 10.4-2]: the limit applies to all fragments together.
   checkSize(incoming.isCompressed ? size / deflateGrowth : size, maxMessage);
   if (++incoming.fragments > maxFragments) {
     throw new ProtocolError(CloseCode.MessageTooBig, `a message of more than ${maxFragments} fragments`);
   }
-  // RFC 6455 §5.4 [5.4-7, 5.2-a]: a message ends with the frame that has FIN.
+  // RFC 6455 §5.4 [5.4-7, 5.2-a]: the frame with FIN ends the message.
   incoming.isLastFrame = header.fin;
   incoming.missing = header.length;
   incoming.key = header.key;
@@ -116,7 +116,7 @@ function beginFragment(incoming: IncomingMessage, header: FrameHeader, maxMessag
 export function checkSize(size: number, maxMessage: number): void {
   if (size > maxMessage) {
     const reason = `a message is at most ${maxMessage} bytes here`;
-    // RFC 6455 §7.4.1 [7.4.1-g]: 1009 is for a message that is too big.
+    // RFC 6455 §7.4.1 [7.4.1-g]: 1009 means that a message is too big.
     throw new ProtocolError(CloseCode.MessageTooBig, reason, {}, 'maxMessage');
   }
 }
@@ -129,9 +129,9 @@ export function addPayload(incoming: IncomingMessage, input: ByteRange, isMasked
   const { bytes, start } = input;
   const count = Math.min(incoming.missing, input.end - start);
   const end = start + count;
-  // Only `unmask` tells whether all bytes are ASCII. RFC 6455 §6.2 [6.2-7].
+  // RFC 6455 §6.2 [6.2-7]: removes masking. Only `unmask` also reports whether all bytes are ASCII.
   const notAscii = isMasked ? unmask(bytes, start, end, incoming.key) : 1;
-  // RFC 6455 §8.1 [5.6-1, 8.1-1]; RFC 7692 §6 [7692-6-5]: compressed text is checked when it is inflated.
+  // RFC 6455 §8.1 [5.6-1, 8.1-1]; RFC 7692 §6 [7692-6-5]: compressed text is checked after inflation.
   if (incoming.isText && !incoming.isCompressed && (notAscii !== 0 || incoming.utf8 !== utf8Start)) {
     incoming.utf8 = checkText(incoming.utf8, bytes, start, end);
   }
@@ -148,14 +148,14 @@ export function addPayload(incoming: IncomingMessage, input: ByteRange, isMasked
 /** RFC 6455 §8.1: text that is not UTF-8 fails the connection. @returns the next state @throws ProtocolError 1007 */
 export function checkText(state: number, bytes: Uint8Array, start: number, end: number): number {
   const next = checkUtf8(state, bytes, start, end);
-  // RFC 6455 §7.4.1 [7.4.1-e]: 1007 is for text that is not UTF-8.
+  // RFC 6455 §7.4.1 [7.4.1-e]: 1007 means text that is not UTF-8.
   if (next === utf8Invalid) throw new ProtocolError(CloseCode.InvalidPayload, 'text that is not valid UTF-8');
   return next;
 }
 
 /** Checks that the text does not end inside a character. @throws ProtocolError 1007 */
 export function checkTextEnd(state: number): void {
-  // RFC 6455 §5.6 [5.6-1]: a fragment may end inside a character, a message may not.
+  // RFC 6455 §5.6 [5.6-1]: a fragment may end inside a character, but a message may not.
   if (state !== utf8Start)
     throw new ProtocolError(CloseCode.InvalidPayload, 'text that ends inside a character');
 }
@@ -189,7 +189,7 @@ export function finishMessage(incoming: IncomingMessage, message: Message): void
   if (incoming.isText) checkTextEnd(incoming.utf8);
   message.isText = incoming.isText;
   message.bytes = incoming.buffer;
-  // An empty message has no buffer, so there is no room for a header before it.
+  // The buffer of an empty message has no room for a header before the payload.
   message.start = incoming.length === 0 ? 0 : incoming.start;
   message.end = message.start + incoming.length;
 }

@@ -20,7 +20,7 @@ const continuation = (count: number, lowest = 0x80, highest = 0xbf) =>
 
 function afterLeadByte(byte: number): number {
   if (byte < 0x80) return utf8Start;
-  // RFC 6455 §8.1 [8.1-1]: no continuation byte begins a character, and C0 and C1 begin only overlong forms.
+  // RFC 6455 §8.1 [8.1-1]: a character never begins with a continuation byte, C0 or C1; C0 and C1 begin only overlong forms.
   if (byte < 0xc2) return utf8Invalid;
   if (byte < 0xe0) return continuation(1);
   if (byte === 0xe0) return continuation(2, 0xa0, 0xbf);
