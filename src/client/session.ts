@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { ByteRange } from '../protocol/buffers.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { defaults, minRate } from '../protocol/limits.ts';
-import { type DeflateContext, deflateMessage, newDeflateContext } from '../protocol/websocket/deflate.ts';
+import { type DeflateContext, deflateMessage, newContextOf } from '../protocol/websocket/deflate.ts';
 import {
   closePayload,
   control,
@@ -112,10 +112,8 @@ export function startSession(
   const ended = new Promise<Outcome>(resolve => {
     end = resolve;
   });
-  const inflater =
-    deflate && newDeflateContext(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits);
-  const deflater =
-    deflate && newDeflateContext(!deflate.clientNoContextTakeover, deflate.clientMaxWindowBits);
+  const inflater = newContextOf(deflate, 'server');
+  const deflater = newContextOf(deflate, 'client');
   const session: ClientSession = {
     ...{ socket, configuration, listener, ended, end },
     endpoint: {

@@ -9,7 +9,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
-import { newDeflateContext } from '../protocol/websocket/deflate.ts';
+import { newContextOf } from '../protocol/websocket/deflate.ts';
 import {
   control,
   type Endpoint,
@@ -91,17 +91,17 @@ export function beginCase(
   patience = 0,
 ): CaseRun {
   const plan = test.plan();
-  const context = (of: Role) =>
-    deflate &&
-    (of === 'server'
-      ? newDeflateContext(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits)
-      : newDeflateContext(!deflate.clientNoContextTakeover, deflate.clientMaxWindowBits));
   const peer = role === 'server' ? 'client' : 'server';
-  const deflater = context(role);
+  const deflater = newContextOf(deflate, role);
   const run: CaseRun = {
     ...{ test, plan, role, patience, isCompressed: deflate !== undefined },
     endpoint: {
-      ...newEndpoint(role, deflate ? maxCompressedMessage : maxMessage, context(peer), deflater),
+      ...newEndpoint(
+        role,
+        deflate ? maxCompressedMessage : maxMessage,
+        newContextOf(deflate, peer),
+        deflater,
+      ),
       deliversWhileClosing: true,
     },
     writer: newFrameWriter(role, deflater),

@@ -368,8 +368,10 @@ function updateHeld(recordings: Recordings, session: RecordedSession): void {
   recordings.held += held - session.held;
   session.held = held;
   if (recordings.held + recordings.files.pendingSize > maxRecorderMemory)
-    complain(recordings, session, 'the disk, or a peer that sends long messages in parts, is too slow');
+    complain(recordings, session, `the recorder's memory is full: ${memoryUses}`);
 }
+
+const memoryUses = 'lines that wait for the disk, incomplete messages, and windows of compression';
 
 function write(recordings: Recordings, session: RecordedSession, line: string): void {
   if (session.isCut) return;

@@ -1,7 +1,7 @@
 /** Explains the bytes of one or both ends of a connection: handshakes, then frames. */
 import { Buffer } from 'node:buffer';
 import { ProtocolError } from '../protocol/codes.ts';
-import { newDeflateContext } from '../protocol/websocket/deflate.ts';
+import { newContextOf } from '../protocol/websocket/deflate.ts';
 import {
   acceptDeflateResponse,
   type DeflateParameters,
@@ -76,7 +76,7 @@ export function explain(chunks: readonly SentBytes[], { isCompressed }: ExplainS
         ignoreRest(side, 'no WebSocket was opened');
       return true;
     }
-    side.frames ??= newFrameStream(sender, inflaterOf(sender));
+    side.frames ??= newFrameStream(sender, newContextOf(parameters, sender));
     if (side.frames.ending !== undefined) {
       if (!isLast) return false;
       ignoreRest(side, side.frames.ending);
@@ -92,13 +92,6 @@ export function explain(chunks: readonly SentBytes[], { isCompressed }: ExplainS
     all.push(frame);
     side.at += frame.size;
     return true;
-  }
-
-  function inflaterOf(sender: Role) {
-    if (parameters === undefined) return undefined;
-    return sender === 'client'
-      ? newDeflateContext(!parameters.clientNoContextTakeover, parameters.clientMaxWindowBits)
-      : newDeflateContext(!parameters.serverNoContextTakeover, parameters.serverMaxWindowBits);
   }
 
   function ignoreRest(side: Side, why: string): void {

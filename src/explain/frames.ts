@@ -6,12 +6,7 @@ import { Buffer } from 'node:buffer';
 import { printableJson } from '../log/printable.ts';
 import { CloseCode, isSendableCloseCode, Opcode, ProtocolError } from '../protocol/codes.ts';
 import { maxControlPayload } from '../protocol/limits.ts';
-import {
-  beginInflation,
-  type DeflateContext,
-  inflateRoom,
-  inflateSome,
-} from '../protocol/websocket/deflate.ts';
+import { type DeflateContext, inflateMessage } from '../protocol/websocket/deflate.ts';
 import type { Role } from '../protocol/websocket/frame.ts';
 import { checkUtf8, utf8Invalid, utf8Start } from '../protocol/websocket/utf8.ts';
 import type { Breach, Field, FrameExplanation } from './records.ts';
@@ -377,12 +372,8 @@ function completeMessage(reading: Reading, message: UnfinishedMessage, last: num
 /** @returns the message, or a sentence if it is not valid */
 function inflate({ inflater }: FrameStream, whole: Buffer): Buffer | string {
   if (inflater === undefined) return 'permessage-deflate was not negotiated';
-  const room = Buffer.alloc(whole.length + inflateRoom);
-  whole.copy(room);
-  const inflation = beginInflation(inflater, room, whole.length, maxInflated);
   try {
-    while (!inflateSome(inflation));
-    return Buffer.from(inflation.output.subarray(0, inflation.size));
+    return inflateMessage(inflater, whole, maxInflated);
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
     return error.code === CloseCode.MessageTooBig

@@ -15,7 +15,7 @@ export const maxRecordedFrame = 16 * MiB;
 /** The recorder leaves out the content of messages that are longer once inflated. */
 export const maxRecordedMessage = 16 * MiB;
 
-/** Memory of all recordings of a server: incomplete frames, and lines not yet written to disk. */
+/** Memory of all recordings of a server: incomplete messages, windows of compression, and lines not yet written to disk. */
 export const maxRecorderMemory = 32 * MiB;
 
 /** The largest file that the client replays: it reads the whole file into memory. */

@@ -2,12 +2,12 @@
  * Decodes the bytes of a connection, in both directions, into the events of a recording: the opening handshake, frames, and bytes
  * that are not frames. It enforces only the rules of framing. Complete frames are copied.
  */
-import { constants, inflateRawSync } from 'node:zlib';
 import { CloseCode, Opcode, ProtocolError } from '../protocol/codes.ts';
 import { beginsAsRequest, type Head, parseRequestHead, parseResponseHead } from '../protocol/http/head.ts';
 import { absoluteMaxHeader } from '../protocol/limits.ts';
 import { beginsProxyHeader, readProxyHeader } from '../protocol/proxyHeader.ts';
 import { maxRecordedFrame, maxRecordedMessage } from '../protocol/recordingLimits.ts';
+import { type DeflateContext, inflateMessage, newContextOf } from '../protocol/websocket/deflate.ts';
 import {
   acceptDeflateResponse,
   type DeflateParameters,
@@ -39,10 +39,10 @@ interface Stream {
     | { readonly isText: boolean; readonly isCompressed: boolean; payloads: Buffer[]; size: number }
     | undefined;
   /**
-   * The last inflated bytes, if the next message may refer to them (RFC 7692 §7.1.1). `lost`: a message was not inflated, so later
-   * ones that may refer to it cannot be inflated either.
+   * Undefined without permessage-deflate. `lost`: a message was not inflated, so later ones that may refer to it (RFC 7692 §7.1.1)
+   * cannot be inflated either.
    */
-  window: Buffer | 'lost' | undefined;
+  inflater: DeflateContext | 'lost' | undefined;
 }
 
 export interface SessionDecoder {
@@ -51,8 +51,6 @@ export interface SessionDecoder {
   readonly onEvent: (event: DecodedEvent) => void;
   /** The handshake without a response yet, and its time of arrival. */
   request: { readonly head: Head; readonly at: number } | undefined;
-  /** Undefined without permessage-deflate. */
-  deflate: DeflateParameters | undefined;
 }
 
 function newStream(from: Side): Stream {
@@ -64,7 +62,7 @@ function newStream(from: Side): Stream {
     needed: 1,
     toSkip: 0,
     message: undefined,
-    window: undefined,
+    inflater: undefined,
   };
 }
 
@@ -75,13 +73,22 @@ export function newSessionDecoder(onEvent: (event: DecodedEvent) => void): Sessi
     server: newStream('server'),
     onEvent,
     request: undefined,
-    deflate: undefined,
   };
 }
 
+/** An estimate of the memory of a `Buffer` object, besides its bytes: a peer can send very many small pieces. */
+const pieceOverhead = 100;
+
 /** Bytes of memory that the decoder holds. */
 export function decoderMemory({ client, server }: SessionDecoder): number {
-  return client.size + (client.message?.size ?? 0) + server.size + (server.message?.size ?? 0);
+  return streamMemory(client) + streamMemory(server);
+}
+
+function streamMemory({ pieces, size, message, inflater }: Stream): number {
+  const payloads = message?.payloads ?? [];
+  const content = payloads.length === 0 ? 0 : message!.size;
+  const window = typeof inflater === 'object' ? inflater.window.length : 0;
+  return size + content + window + pieceOverhead * (pieces.length + payloads.length);
 }
 
 /** Ends the decoding, and frees the memory. */
@@ -92,9 +99,10 @@ export function stopDecoder({ client, server }: SessionDecoder): void {
 
 /** Frames follow: the handshake is complete, or began before the recording. @param deflate the negotiated parameters */
 export function beginFrames(decoder: SessionDecoder, deflate: DeflateParameters | undefined): void {
-  decoder.deflate = deflate;
-  decoder.client.stage = 'frames';
-  decoder.server.stage = 'frames';
+  for (const stream of [decoder.client, decoder.server]) {
+    stream.stage = 'frames';
+    stream.inflater = newContextOf(deflate, stream.from);
+  }
 }
 
 /** Skips the rest of a frame that began before the recording. @param rest its length */
@@ -233,7 +241,7 @@ function decodeFrame(decoder: SessionDecoder, stream: Stream, input: Buffer, at:
       header,
       range,
       from === 'client' ? 'server' : 'client',
-      decoder.deflate !== undefined,
+      stream.inflater !== undefined,
     );
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
@@ -255,16 +263,14 @@ function decodeFrame(decoder: SessionDecoder, stream: Stream, input: Buffer, at:
   if (header.key !== 0) unmask(payload, 0, payload.length, header.key);
   const { opcode, fin: isFinal, rsv1: isCompressed } = header;
   const content =
-    opcode >= 8
-      ? { isText: opcode !== Opcode.Close, bytes: payload }
-      : addToMessage(decoder, stream, payload);
+    opcode >= 8 ? { isText: opcode !== Opcode.Close, bytes: payload } : addToMessage(stream, payload);
   const raw = Buffer.from(input.subarray(0, end));
   decoder.onEvent({ kind: 'frame', at, from, opcode, isFinal, isCompressed, content, raw });
   return end;
 }
 
 /** @returns the content of the message that the frame of `header` completes */
-function addToMessage(decoder: SessionDecoder, stream: Stream, payload: Buffer): Content | undefined {
+function addToMessage(stream: Stream, payload: Buffer): Content | undefined {
   const { opcode, fin, rsv1 } = header;
   if (opcode !== Opcode.Continuation)
     stream.message = { isText: opcode === Opcode.Text, isCompressed: rsv1, payloads: [], size: 0 };
@@ -272,47 +278,30 @@ function addToMessage(decoder: SessionDecoder, stream: Stream, payload: Buffer):
   if (message === undefined) return undefined;
   message.size += payload.length;
   // Above the limit, only the frames of a message are recorded.
-  if (message.size <= maxRecordedMessage) message.payloads.push(payload);
-  else message.payloads = [];
+  if (message.size > maxRecordedMessage) message.payloads = [];
+  else if (payload.length > 0) message.payloads.push(payload);
   if (!fin) return undefined;
   stream.message = undefined;
   const { isText, isCompressed, payloads } = message;
-  if (message.size > maxRecordedMessage) {
-    if (isCompressed) noteInflated(decoder, stream, undefined);
-    return undefined;
-  }
-  const bytes = payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads);
-  if (!isCompressed) return { isText, bytes };
-  const inflated = inflate(stream, bytes);
-  noteInflated(decoder, stream, inflated);
-  return inflated && { isText, bytes: inflated };
+  const isTooLong = message.size > maxRecordedMessage;
+  const whole = payloads.length === 1 ? payloads[0] : Buffer.concat(payloads);
+  const received = isTooLong ? undefined : whole;
+  const bytes = isCompressed ? inflate(stream, received) : received;
+  return bytes && { isText, bytes };
 }
 
-/** RFC 7692 §7.2.2: the receiver appends these bytes to a compressed message. */
-const messageEnd = Buffer.from([0, 0, 0xff, 0xff]);
-const windowSize = 32_768;
-
-/** @returns undefined if the message is invalid, or may refer to one that was not inflated */
-function inflate({ window }: Stream, bytes: Buffer): Buffer | undefined {
-  if (window === 'lost') return undefined;
+/**
+ * @param bytes undefined if the message was too long
+ * @returns undefined if the message is too long or invalid, or may refer to one that was not inflated
+ */
+function inflate(stream: Stream, bytes: Buffer | undefined): Buffer | undefined {
+  const { inflater } = stream;
+  if (typeof inflater !== 'object') return undefined;
   try {
-    return inflateRawSync(Buffer.concat([bytes, messageEnd]), {
-      finishFlush: constants.Z_SYNC_FLUSH,
-      maxOutputLength: maxRecordedMessage,
-      ...(window === undefined ? {} : { dictionary: window }),
-    });
-  } catch {
-    return undefined;
+    if (bytes !== undefined) return inflateMessage(inflater, bytes, maxRecordedMessage);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
   }
-}
-
-/** Updates the window for the next message. @param inflated undefined: the message was not inflated */
-function noteInflated({ deflate }: SessionDecoder, stream: Stream, inflated: Buffer | undefined): void {
-  const isReset =
-    stream.from === 'client' ? deflate?.clientNoContextTakeover : deflate?.serverNoContextTakeover;
-  if (isReset === true || stream.window === 'lost') return;
-  stream.window =
-    inflated === undefined
-      ? 'lost'
-      : Buffer.concat([stream.window ?? Buffer.alloc(0), inflated]).subarray(-windowSize);
+  if (inflater.keepsContext) stream.inflater = 'lost';
+  return undefined;
 }

@@ -24,7 +24,7 @@ import { hasToken } from '../protocol/http/fields.ts';
 import { type Head, parseRequestHead } from '../protocol/http/head.ts';
 import { firstSegment } from '../protocol/http/path.ts';
 import { requestCost } from '../protocol/limits.ts';
-import { newDeflateContext } from '../protocol/websocket/deflate.ts';
+import { newContextOf } from '../protocol/websocket/deflate.ts';
 import { newEndpoint } from '../protocol/websocket/endpoint.ts';
 import type { DeflateParameters, Extension } from '../protocol/websocket/extensions.ts';
 import { acceptHandshake, asksForWebSocket } from '../protocol/websocket/handshake.ts';
@@ -448,8 +448,8 @@ function switchToWebSocket(connection: Connection, deflate: DeflateParameters | 
   connection.endpoint = newEndpoint(
     'server',
     connection.server.configuration.maxMessage,
-    deflate && newDeflateContext(!deflate.clientNoContextTakeover, deflate.clientMaxWindowBits),
-    deflate && newDeflateContext(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits),
+    newContextOf(deflate, 'client'),
+    newContextOf(deflate, 'server'),
   );
   connection.wire = websocket;
 }

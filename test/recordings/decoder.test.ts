@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { constants, deflateRawSync } from 'node:zlib';
-import { type DecodedEvent, decode, newSessionDecoder } from '../../src/recordings/decoder.ts';
+import { type DecodedEvent, decode, decoderMemory, newSessionDecoder } from '../../src/recordings/decoder.ts';
 import { showEvent } from '../../src/recordings/recording.ts';
 import { newRandom } from '../support/random.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -165,8 +165,51 @@ test('messages that may refer to one that was not inflated have no content', () 
   assert.deepEqual(contents('client_no_context_takeover'), [first, undefined, last]);
 });
 
-test('random bytes cause no error, and no byte is decoded twice', () => {
+test('a compressed message of two DEFLATE streams is inflated whole', () => {
+  const end = { finishFlush: constants.Z_SYNC_FLUSH };
+  const payload = Buffer.concat([deflateRawSync('croak '), deflateRawSync('quack', end).subarray(0, -4)]);
+  const found = events([
+    ['client', request('Sec-WebSocket-Extensions: permessage-deflate')],
+    ['server', response('Sec-WebSocket-Extensions: permessage-deflate')],
+    ['client', frame(opcode.text, payload, { rsv: 4 })],
+  ]);
+  const compressed = { from: 'client', opcode: 'text', compressed: true };
+  assert.deepEqual(lines(found.slice(2)), [{ ...compressed, text: 'croak quack' }]);
+});
+
+/** The memory of a decoder that has read these bytes of a client, and the bytes that it holds in one buffer at most. */
+function memoryAfter(...sent: readonly Buffer[]): number {
+  const decoder = newSessionDecoder(() => {});
+  const all: Sent[] = [
+    ['client', request('Sec-WebSocket-Extensions: permessage-deflate')],
+    ['server', response('Sec-WebSocket-Extensions: permessage-deflate')],
+    ...sent.map((bytes): Sent => ['client', bytes]),
+  ];
+  for (const [from, bytes] of all) decode(decoder, from, bytes, 0, bytes.length, 0);
+  const { inflater } = decoder.client;
+  if (typeof inflater === 'object') assert.ok(inflater.window.buffer.byteLength <= 65_536);
+  return decoderMemory(decoder);
+}
+
+test('the memory of the decoder includes small pieces and the window, but no message above the limit', () => {
+  assert.equal(memoryAfter(), 0);
+  const first = frame(opcode.binary, 'x', { fin: false });
+  const part = frame(opcode.continuation, 'x', { fin: false });
+  assert.ok(memoryAfter(first, ...Array<Buffer>(999).fill(part)) > 100_000);
+  const byte = Buffer.from('x');
+  const begun = frame(opcode.binary, 'x'.repeat(2000)).subarray(0, 10);
+  assert.ok(memoryAfter(begun, ...Array<Buffer>(1000).fill(byte)) > 100_000);
+  const long = deflateRawSync('croak '.repeat(1_000_000), { finishFlush: constants.Z_SYNC_FLUSH });
+  assert.equal(memoryAfter(frame(opcode.text, long.subarray(0, -4), { rsv: 4 })), 32_768);
+  const megabyte = frame(opcode.continuation, Buffer.alloc(1024 * 1024), { fin: false });
+  assert.equal(memoryAfter(first, ...Array<Buffer>(17).fill(megabyte)), 0);
+  const empty = frame(opcode.continuation, '', { fin: false });
+  assert.ok(memoryAfter(first, ...Array<Buffer>(10_000).fill(empty)) < 200);
+});
+
+test('random bytes cause no error, and each byte is decoded once, in order', () => {
   const random = newRandom(13);
+  let incomplete = 0;
   for (let run = 0; run < 300; run++) {
     const sent = session.map(([from, bytes], index): Sent => {
       const changed = Buffer.from(bytes.subarray(0, 3000));
@@ -174,11 +217,18 @@ test('random bytes cause no error, and no byte is decoded twice', () => {
       return [from, changed];
     });
     const found = events(sent, 1 + random.below(100));
-    const raw = found.flatMap(event =>
-      event.kind === 'frame' ? [event.raw!] : event.kind === 'bytes' ? [event.bytes] : [],
-    );
-    const [, , ...frames] = sent;
-    // An incomplete frame is all that may be missing.
-    assert.ok(Buffer.concat(raw).length <= Buffer.concat(frames.map(([, bytes]) => bytes)).length);
+    for (const side of ['client', 'server'] as const) {
+      const raw = found.flatMap(event =>
+        event.from !== side || !('raw' in event || 'bytes' in event)
+          ? []
+          : [event.kind === 'frame' ? event.raw! : event.bytes],
+      );
+      const given = Buffer.concat(sent.slice(2).flatMap(([from, bytes]) => (from === side ? [bytes] : [])));
+      const decodedBytes = Buffer.concat(raw);
+      // Only the end of the input may be an incomplete frame.
+      assert.deepEqual(decodedBytes, given.subarray(0, decodedBytes.length));
+      if (decodedBytes.length < given.length) incomplete++;
+    }
   }
+  assert.ok(incomplete < 600, 'some inputs are decoded whole');
 });

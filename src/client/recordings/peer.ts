@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
 import { CloseCode, Opcode } from '../../protocol/codes.ts';
 import { maxReplayBacklog, maxReplayBacklogBytes } from '../../protocol/recordingLimits.ts';
-import { newDeflateContext } from '../../protocol/websocket/deflate.ts';
+import { newContextOf } from '../../protocol/websocket/deflate.ts';
 import {
   closePayload,
   control,
@@ -47,8 +47,7 @@ export function openReplayPeer(
   maxMessage: number,
   onChange: () => void,
 ): ReplayPeer {
-  const inflater =
-    deflate && newDeflateContext(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits);
+  const inflater = newContextOf(deflate, 'server');
   const peer: ReplayPeer = {
     socket,
     endpoint: { ...newEndpoint('client', maxMessage, inflater), deliversWhileClosing: true },

@@ -21,6 +21,8 @@ import { enlarge, giveBuffer } from '../buffers.ts';
 import { CloseCode, ProtocolError } from '../codes.ts';
 import { inflateSlice, maxDeflateStreams } from '../limits.ts';
 import { workUnits } from '../workUnits.ts';
+import type { DeflateParameters } from './extensions.ts';
+import type { Role } from './frame.ts';
 
 /** What one direction of a connection, sending or receiving, keeps between messages. */
 export interface DeflateContext {
@@ -35,6 +37,17 @@ const noWindow = Buffer.alloc(0);
 /** @param windowBits 8 to 15, as negotiated for this direction */
 export function newDeflateContext(keepsContext: boolean, windowBits: number): DeflateContext {
   return { window: noWindow, keepsContext, windowBits };
+}
+
+/** The context for the messages of one side, with the negotiated parameters; undefined without compression. */
+export function newContextOf(
+  deflate: DeflateParameters | undefined,
+  sender: Role,
+): DeflateContext | undefined {
+  if (deflate === undefined) return undefined;
+  return sender === 'client'
+    ? newDeflateContext(!deflate.clientNoContextTakeover, deflate.clientMaxWindowBits)
+    : newDeflateContext(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits);
 }
 
 /** RFC 7692 §7.2.1 [7692-7.2.1-1, 7692-7.2.3-3]: the four bytes at the end of a flush are not sent. */
@@ -107,6 +120,17 @@ export function inflateSome(inflation: Inflation): boolean {
     // An error has reset `size`.
     chargeZlib(Math.max(0, (inflation.at - at) >> 5) + Math.max(0, (inflation.size - size) >> 6));
   }
+}
+
+/** Inflates a whole message at once. @throws ProtocolError as `inflateSome` does */
+export function inflateMessage(inflater: DeflateContext, message: Buffer, maxLength: number): Buffer {
+  const compressed = Buffer.alloc(message.length + inflateRoom);
+  message.copy(compressed);
+  const inflation = beginInflation(inflater, compressed, message.length, maxLength);
+  while (!inflateSome(inflation));
+  const inflated = Buffer.from(inflation.output.subarray(0, inflation.size));
+  endInflation(inflation);
+  return inflated;
 }
 
 /** A call into zlib takes as long as this many messages. The cost of a byte was measured with text. */
