@@ -31,12 +31,11 @@ export interface ExplainSettings {
 
 interface Side {
   readonly sender: Role;
-  /** Input that has arrived, and how much of it is explained. */
+  /** All input of the sender. */
+  readonly input: Buffer;
+  /** The part of `input` that has arrived, and how much of it is explained. */
   bytes: Buffer;
   at: number;
-  /** Input after `bytes`: joined when a frame may be complete. */
-  readonly pieces: Buffer[];
-  length: number;
   /** The size of input at which the next frame can be complete. */
   needed: number;
   frames: FrameStream | undefined;
@@ -52,9 +51,10 @@ const usualParameters: DeflateParameters = {
 
 /** @returns the explanations, in the order in which handshakes and frames became complete */
 export function explain(chunks: readonly SentBytes[], { isCompressed }: ExplainSettings): Explanation[] {
-  const newSide = (sender: Role): Side => ({
-    ...{ sender, bytes: Buffer.alloc(0), at: 0, pieces: [], length: 0, needed: 0, frames: undefined },
-  });
+  const newSide = (sender: Role): Side => {
+    const input = Buffer.concat(chunks.filter(chunk => chunk.sender === sender).map(({ bytes }) => bytes));
+    return { sender, input, bytes: input.subarray(0, 0), at: 0, needed: 0, frames: undefined };
+  };
   const sides = { client: newSide('client'), server: newSide('server') };
   const all: Explanation[] = [];
   let request: UpgradeRequest | undefined;
@@ -102,21 +102,11 @@ export function explain(chunks: readonly SentBytes[], { isCompressed }: ExplainS
 
   for (const { sender, bytes } of chunks) {
     const side = sides[sender];
-    side.pieces.push(bytes);
-    side.length += bytes.length;
-    if (side.length < side.needed) continue;
-    joinPieces(side);
-    while (step(side, false));
+    side.bytes = side.input.subarray(0, side.bytes.length + bytes.length);
+    if (side.bytes.length >= side.needed) while (step(side, false));
   }
-  for (const side of [sides.client, sides.server]) {
-    joinPieces(side);
-    while (step(side, true));
-  }
+  for (const side of [sides.client, sides.server]) while (step(side, true));
   return all;
-}
-
-function joinPieces(side: Side): void {
-  if (side.pieces.length > 0) side.bytes = Buffer.concat([side.bytes, ...side.pieces.splice(0)]);
 }
 
 /** The compression in a server's response; undefined without compression, or if a client would refuse the response. */

@@ -26,8 +26,9 @@ export interface FrameStream {
 interface UnfinishedMessage {
   readonly opcode: number;
   readonly isCompressed: boolean;
-  /** The payloads so far, unmasked. */
-  readonly pieces: readonly Buffer[];
+  /** The payload of its last frame so far, unmasked; and the message before that frame. */
+  readonly payload: Buffer;
+  readonly before: UnfinishedMessage | undefined;
   /** The state of the UTF-8 check. */
   readonly utf8: number;
 }
@@ -321,13 +322,11 @@ function checkContent(
   if (opcode === Opcode.Close) return checkClose(reading, payload, at, isWhole);
   if (opcode >= 8) return isWhole ? shownBytes(payload) : undefined;
   const before = opcode === Opcode.Continuation ? stream.message : undefined;
-  const { pieces, utf8, ...kind } = before ?? {
-    ...{ opcode, isCompressed: (first & 0x40) !== 0, pieces: [], utf8: utf8Start },
-  };
-  const isPlainText = kind.opcode === Opcode.Text && !kind.isCompressed;
+  const { opcode: kind, isCompressed } = before ?? { opcode, isCompressed: (first & 0x40) !== 0 };
+  const utf8 = before?.utf8 ?? utf8Start;
+  const isPlainText = kind === Opcode.Text && !isCompressed;
   const message: UnfinishedMessage = {
-    ...kind,
-    pieces: [...pieces, payload],
+    ...{ opcode: kind, isCompressed, payload, before },
     utf8: isPlainText ? checkText(reading, utf8, payload, at) : utf8,
   };
   stream.message = message;
@@ -336,21 +335,37 @@ function checkContent(
   return completeMessage(reading, message, at + payload.length - 1);
 }
 
-/** RFC 6455 §8.1: finds the first invalid byte. @returns the next state of the check */
+/** RFC 6455 §8.1. @returns the next state of the check */
 function checkText(reading: Reading, before: number, payload: Buffer, at: number): number {
-  let state = before;
-  for (let i = 0; i < payload.length; i++) {
-    state = checkUtf8(state, payload, i, i + 1);
-    if (state !== utf8Invalid) continue;
-    const rule = `a text must be UTF-8: the byte ${digits(payload[i]!)} is invalid here`;
-    breakRule(reading, rule, base('8.1'), at + i, CloseCode.InvalidPayload);
-    return state;
+  const { state, invalid } = checkBytes(before, payload);
+  if (invalid !== undefined) {
+    const rule = `a text must be UTF-8: the byte ${digits(payload[invalid]!)} is invalid here`;
+    breakRule(reading, rule, base('8.1'), at + invalid, CloseCode.InvalidPayload);
   }
   return state;
 }
 
+/** @returns the state after the bytes, and the index of the first invalid one */
+function checkBytes(before: number, bytes: Buffer): { state: number; invalid: number | undefined } {
+  let state = checkUtf8(before, bytes, 0, bytes.length);
+  if (state !== utf8Invalid) return { state, invalid: undefined };
+  let invalid = -1;
+  for (state = before; state !== utf8Invalid; ) {
+    invalid++;
+    state = checkUtf8(state, bytes, invalid, invalid + 1);
+  }
+  return { state, invalid };
+}
+
+function wholePayload(message: UnfinishedMessage): Buffer {
+  const pieces: Buffer[] = [];
+  for (let one: UnfinishedMessage | undefined = message; one !== undefined; one = one.before)
+    pieces.push(one.payload);
+  return Buffer.concat(pieces.reverse());
+}
+
 function completeMessage(reading: Reading, message: UnfinishedMessage, last: number): string | undefined {
-  const whole = Buffer.concat(message.pieces);
+  const whole = wholePayload(message);
   const isText = message.opcode === Opcode.Text;
   const fail = (rule: string, section: string) =>
     breakRule(reading, rule, section, last, CloseCode.InvalidPayload);
@@ -448,15 +463,10 @@ function checkClose(reading: Reading, payload: Buffer, at: number, isWhole: bool
       meaning: 'for people and logs',
       section: base('7.1.6'),
     });
-  let state = utf8Start;
-  for (let i = 0; i < reason.length; i++) {
-    state = checkUtf8(state, reason, i, i + 1);
-    if (state === utf8Invalid) {
-      breakRule(reading, 'the reason must be UTF-8', base('5.5.1'), at + 2 + i, CloseCode.InvalidPayload);
-      return undefined;
-    }
-  }
-  if (isWhole && state !== utf8Start)
+  const { state, invalid } = checkBytes(utf8Start, reason);
+  if (invalid !== undefined)
+    breakRule(reading, 'the reason must be UTF-8', base('5.5.1'), at + 2 + invalid, CloseCode.InvalidPayload);
+  else if (isWhole && state !== utf8Start)
     breakRule(
       reading,
       'the reason must not end inside a character',

@@ -252,3 +252,20 @@ describe('explain and the readers of the server and the client refuse the same f
           assert.equal(isRefused(hex, sender, isCompressed), refused !== undefined);
         });
 });
+
+describe('explain takes linear time', () => {
+  const limit = { timeout: 20_000 };
+  const count = 30_000;
+
+  test('for many frames that arrive one by one', limit, () => {
+    const bytes = Buffer.concat([Buffer.from('827e03e8', 'hex'), Buffer.alloc(1000)]);
+    const chunks = Array.from({ length: count }, () => ({ sender: 'server' as const, bytes }));
+    const all = explain(chunks, { isCompressed: false });
+    assert.deepEqual([all.length, all.at(-1)?.at], [count, (count - 1) * bytes.length]);
+  });
+
+  test('for a message in many fragments', limit, () => {
+    const fragments = `0101 61${'000161'.repeat(count)}8000`;
+    assert.match(lastFrame(explained(fragments, 'server', false)).content ?? '', /^text message: "a{60}" …$/);
+  });
+});
