@@ -444,7 +444,7 @@ export function chooseHandler(server: Server, subprotocol: string | undefined, p
 }
 
 function switchToWebSocket(connection: Connection, deflate: DeflateParameters | undefined): void {
-  // RFC 6455 §5.8 [5.8-1]: the extension is in use if it was negotiated.
+  // RFC 6455 §5.8 [5.8-1]: the endpoint compresses only if both sides agreed to it.
   connection.endpoint = newEndpoint(
     'server',
     connection.server.configuration.maxMessage,

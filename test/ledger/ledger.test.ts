@@ -208,7 +208,7 @@ describe('make ledger-proof', () => {
     const harmless = { ...sample[0]!, change: { id: '', file: '', from: ' ', to: '  ' } };
     const faults: (string | undefined)[] = [];
     const notProven: string[] = [];
-    await proveAll([...sample, harmless], ({ id, attempt, fault }) => {
+    await proveAll(claims, [...sample, harmless], ({ id, attempt, fault }) => {
       if (attempt === harmless) faults.push(fault);
       else if (fault !== undefined) notProven.push(`${id}: ${fault}`);
     });

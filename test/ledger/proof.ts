@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { root } from '../support/documents.ts';
 import { type Attempt, attemptsAt, brokenSource, readBreaks } from './breakage.ts';
-import { readLedger } from './check.ts';
 import { collectMarkers } from './markers.ts';
 import type { Claim } from './page.ts';
 import { compileInto, newShadow, runTests } from './shadow.ts';
@@ -73,11 +72,11 @@ function filesOf(claims: readonly Claim[], ids: readonly string[]): string[] {
  * @param onVerdict called for each rule at each of its places
  */
 export async function proveAll(
+  claims: readonly Claim[],
   attempts: readonly Attempt[],
   onVerdict: (verdict: Verdict) => void,
   workers = Math.min(2, availableParallelism()),
 ): Promise<void> {
-  const { claims } = readLedger();
   const waiting = [...attempts];
   const work = async () => {
     const shadow = newShadow();
@@ -89,8 +88,7 @@ export async function proveAll(
 }
 
 /** Runs the tests of all rules on the unbroken code. @returns the names of the tests that fail */
-export async function failingTests(): Promise<readonly string[]> {
-  const { claims } = readLedger();
+export async function failingTests(claims: readonly Claim[]): Promise<readonly string[]> {
   const ids = claims.filter(({ tests }) => tests.length > 0).map(({ statement }) => statement.id);
   const { failed, hasHung } = await runTests(newShadow(), filesOf(claims, ids), ids, 300_000);
   return hasHung ? [...failed, 'a test file that takes too long'] : failed;

@@ -225,7 +225,7 @@ export function inflateNextSlice(inflating: InflatingMessage, message: Message):
   const checked = inflation.size;
   const isWhole = inflateSome(inflation);
   const { output, size } = inflation;
-  // RFC 7692 §6.1 [7692-6.2-3]: the inflated text is UTF-8.
+  // RFC 7692 §6.2 [7692-6.2-3]: the inflated text is UTF-8.
   if (isText) inflating.utf8 = checkText(inflating.utf8, output, checked, size);
   if (!isWhole) return false;
   if (isText) checkTextEnd(inflating.utf8);
