@@ -219,9 +219,9 @@ function sendClose(session: ClientSession, payload: ByteRange): void {
 function closed(session: ClientSession, code: number, reason: string): void {
   session.listener.closed?.(code, reason);
   session.verdict ??= verdictOf(session, code, reason);
-  session.socket.end();
   clearTimeout(session.deadline);
-  // RFC 6455 §5.5.1, §7.1.1 [5.5.1-10, 7.1.1-4]: the client waits a reasonable time for the server.
+  // RFC 6455 §5.5.1, §7.1.1 [5.5.1-10, 7.1.1-4, 7.1.1-5]: the client waits a reasonable time for the server's FIN, so the
+  // TIME_WAIT state is at the server.
   session.deadline = setTimeout(() => session.socket.destroy(), lingerTime);
   session.wake();
 }

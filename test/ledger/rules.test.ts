@@ -185,3 +185,28 @@ test('pollywog-client ends TCP itself if the server does not do so after the clo
   });
   assert.equal((await runClient(t, [url, '-w', 'forever'])).status, 0);
 });
+
+test('pollywog-client lets the server end TCP first after the close frames [7.1.1-5]', limit, async t => {
+  const events: string[] = [];
+  let note = () => {};
+  const clientEnded = new Promise<void>(resolve => {
+    note = resolve;
+  });
+  const url = await startRaw(t, ({ socket, response }) => {
+    socket.on('end', () => {
+      events.push('the client ends TCP');
+      note();
+    });
+    socket.once('data', () =>
+      setTimeout(() => {
+        events.push('the server ends TCP');
+        socket.end();
+      }, 200),
+    );
+    socket.write(response);
+    socket.write(frame(opcode.close, closePayload(1000), { key: null }));
+  });
+  assert.equal((await runClient(t, [url, '-w', 'forever'])).status, 0);
+  await clientEnded;
+  assert.deepEqual(events, ['the server ends TCP', 'the client ends TCP']);
+});
