@@ -6,7 +6,9 @@ import { htmlReport } from '../../conformance/reports/html.ts';
 import { jsonReport } from '../../conformance/reports/json.ts';
 import { junitReport } from '../../conformance/reports/junit.ts';
 import {
+  byGroup,
   countVerdicts,
+  isFailure,
   type Report,
   seconds,
   type TimedResult,
@@ -64,8 +66,7 @@ export async function runConformance(configuration: ClientConfiguration): Promis
     if (descriptor === undefined) process.stdout.write(text);
     else writeFileSync(descriptor, text);
   }
-  const isBad = results.some(({ verdict }) => verdict === 'FAILED' || (isStrict && verdict === 'NON-STRICT'));
-  return isBad ? ExitCode.Failed : ExitCode.Done;
+  return results.some(result => isFailure(result, isStrict)) ? ExitCode.Failed : ExitCode.Done;
 }
 
 /** Tries an ordinary handshake. @returns the exit code if it fails */
@@ -121,12 +122,9 @@ function caseLine(result: TimedResult): string {
 
 /** One line for all cases of a group that the server does not implement. */
 function unimplementedLines(results: readonly TimedResult[]): string[] {
-  const counts = new Map<string, number>();
-  for (const { test, verdict } of results) {
-    if (verdict === 'UNIMPLEMENTED') counts.set(test.group, (counts.get(test.group) ?? 0) + 1);
-  }
-  return [...counts].map(
-    ([group, count]) => `UNIMPLEMENTED ${group}: ${count} cases; the server declines permessage-deflate.`,
+  return [...byGroup(results.filter(({ verdict }) => verdict === 'UNIMPLEMENTED'))].map(
+    ([group, { length }]) =>
+      `UNIMPLEMENTED ${group}: ${length} cases; the server declines permessage-deflate.`,
   );
 }
 

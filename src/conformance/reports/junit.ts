@@ -1,44 +1,37 @@
 /** The report as JUnit XML, which CI services read. A group is a suite. */
 import { markupText } from './markup.ts';
-import { type Report, reasonOf, seconds, type TimedResult, titleOf } from './report.ts';
+import { byGroup, isFailure, type Report, reasonOf, seconds, type TimedResult, titleOf } from './report.ts';
 
 /** @param isStrict whether NON-STRICT is a failure */
 export function junitReport({ subject, started, duration, results }: Report, isStrict: boolean): string {
-  const groups = new Map<string, TimedResult[]>();
-  for (const result of results) {
-    const { group } = result.test;
-    groups.set(group, [...(groups.get(group) ?? []), result]);
-  }
-  const isFailure = ({ verdict }: TimedResult) =>
-    verdict === 'FAILED' || (isStrict && verdict === 'NON-STRICT');
   const counts = (of: readonly TimedResult[]) => {
     const skipped = of.filter(({ verdict }) => verdict === 'UNIMPLEMENTED').length;
-    return `tests="${of.length}" failures="${of.filter(isFailure).length}" errors="0" skipped="${skipped}"`;
+    return `tests="${of.length}" failures="${of.filter(each => isFailure(each, isStrict)).length}" errors="0" skipped="${skipped}"`;
   };
   const timestamp = started.replace(/(?:\.\d+)?Z$/, '');
   const lines = [
     '<?xml version="1.0" encoding="UTF-8"?>',
     `<testsuites name="${markupText(subject)}" ${counts(results)} time="${seconds(duration)}">`,
   ];
-  for (const [group, of] of groups) {
+  for (const [group, of] of byGroup(results)) {
     const time = seconds(of.reduce((sum, each) => sum + each.duration, 0));
     lines.push(
       `  <testsuite name="${markupText(group)}" ${counts(of)} time="${time}" timestamp="${timestamp}">`,
-      ...of.map(result => testCase(result, isFailure(result))),
+      ...of.map(result => testCase(result, isFailure(result, isStrict))),
       '  </testsuite>',
     );
   }
   return `${[...lines, '</testsuites>'].join('\n')}\n`;
 }
 
-function testCase(result: TimedResult, isFailure: boolean): string {
+function testCase(result: TimedResult, hasFailed: boolean): string {
   const { verdict, expected, seen, test, duration } = result;
   const name = markupText(titleOf(result));
   const className = markupText(`conformance.${test.name.split('/')[0]}`);
   const head = `    <testcase name="${name}" classname="${className}" time="${seconds(duration)}"`;
   const reason = markupText(reasonOf(result));
   const details = markupText(`${verdict}\nexpected: ${expected}\nseen: ${seen}\n`);
-  if (isFailure)
+  if (hasFailed)
     return `${head}><failure type="${verdict}" message="${reason}">${details}</failure></testcase>`;
   if (verdict === 'UNIMPLEMENTED') return `${head}><skipped message="${reason}"/></testcase>`;
   return verdict === 'OK' ? `${head}/>` : `${head}><system-out>${details}</system-out></testcase>`;

@@ -31,6 +31,22 @@ export function countVerdicts(results: readonly CaseResult[]): ReadonlyMap<CaseV
   return new Map(verdicts.map(each => [each, results.filter(({ verdict }) => verdict === each).length]));
 }
 
+/** Whether the verdict fails the run. @param isStrict whether NON-STRICT does */
+export function isFailure({ verdict }: CaseResult, isStrict: boolean): boolean {
+  return verdict === 'FAILED' || (isStrict && verdict === 'NON-STRICT');
+}
+
+/** The results by the titles of their groups. */
+export function byGroup(results: readonly TimedResult[]): ReadonlyMap<string, readonly TimedResult[]> {
+  const groups = new Map<string, TimedResult[]>();
+  for (const result of results) {
+    const group = groups.get(result.test.group);
+    if (group === undefined) groups.set(result.test.group, [result]);
+    else group.push(result);
+  }
+  return groups;
+}
+
 /** `6.4.1 utf8/fail-fast-frames`, or the name alone. */
 export function titleOf({ test: { name, number } }: CaseResult): string {
   return number === undefined ? name : `${number} ${name}`;

@@ -1,5 +1,5 @@
 /** The report in TAP 14, the Test Anything Protocol. FAILED is "not ok", and with `isStrict`, so is NON-STRICT. */
-import { type Report, reasonOf, titleOf } from './report.ts';
+import { isFailure, type Report, reasonOf, titleOf } from './report.ts';
 
 /** TAP 14: a `#` in a description begins a directive unless it is escaped. */
 const escaped = (text: string) => text.replaceAll(/[\\#]/g, '\\$&').replaceAll('\n', ' ');
@@ -8,9 +8,10 @@ export function tapReport({ results }: Report, isStrict: boolean): string {
   const lines = ['TAP version 14', `1..${results.length}`];
   results.forEach((result, index) => {
     const { verdict } = result;
-    const isOk = verdict !== 'FAILED' && !(isStrict && verdict === 'NON-STRICT');
     const directive = verdict === 'UNIMPLEMENTED' ? ` # SKIP ${escaped(reasonOf(result))}` : '';
-    lines.push(`${isOk ? 'ok' : 'not ok'} ${index + 1} - ${escaped(titleOf(result))}${directive}`);
+    lines.push(
+      `${isFailure(result, isStrict) ? 'not ok' : 'ok'} ${index + 1} - ${escaped(titleOf(result))}${directive}`,
+    );
     if (verdict === 'OK' || directive !== '') return;
     const details = {
       verdict,

@@ -1,40 +1,21 @@
 /** The page `index.html`: the faults of each agent, then a table of all results. */
 import type { ConformanceCase } from '../../conformance/case.ts';
+import { htmlPage } from '../../conformance/reports/htmlPage.ts';
 import { markupText } from '../../conformance/reports/markup.ts';
 import { verdicts } from '../../conformance/reports/report.ts';
 import { combined } from '../../conformance/verdict.ts';
 import { type Agent, numberOf, type StoredResult, type Suite } from './suite.ts';
 
-const style = `
-body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 72em; margin: 2em auto; padding: 0 1em; }
-table { border-collapse: collapse; margin: 1em 0 2em; }
-th, td { border: 1px solid #ccc; padding: 0.2em 0.6em; text-align: left; vertical-align: top; }
-th { background: #f3f3f3; }
-td small { color: #666; }
-.OK { background: #dff2d8; } .NON-STRICT { background: #fff3c4; } .INFORMATIONAL { background: #dcebfb; }
-.UNIMPLEMENTED, .missing { background: #eee; color: #666; } .FAILED { background: #fbd9d5; }
-@media (prefers-color-scheme: dark) {
-  body { background: #1b1b1b; color: #ddd; } th { background: #2b2b2b; } th, td { border-color: #444; } td small { color: #aaa; }
-  a { color: #9cf; }
-  .OK { background: #1e3a1a; } .NON-STRICT { background: #4a3f10; } .INFORMATIONAL { background: #1c3350; }
-  .UNIMPLEMENTED, .missing { background: #333; color: #aaa; } .FAILED { background: #57201a; }
-}`;
-
 /** @param madeAt the time on the page */
 export function reportPage({ cases, agents }: Suite, madeAt: Date): string {
   const tested = [...agents.values()].filter(({ results }) => results.size > 0);
-  return [
-    '<!DOCTYPE html>',
-    '<html lang="en"><head><meta charset="utf-8"><title>WebSocket clients: conformance</title>',
-    `<style>${style}\n</style></head><body>`,
-    '<h1>Conformance of WebSocket clients</h1>',
+  return htmlPage('Conformance of WebSocket clients', [
     `<p>Pollywog tested these clients with ${cases.length} cases, numbered as in Autobahn's test suite. Written at ${madeAt.toISOString()}.</p>`,
     summary(tested, cases),
     ...tested.map(agent => faults(agent, cases)),
     '<h2>All cases</h2>',
     allCases(tested, cases),
-    '</body></html>\n',
-  ].join('\n');
+  ]);
 }
 
 function summary(agents: readonly Agent[], cases: readonly ConformanceCase[]): string {
