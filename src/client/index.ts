@@ -123,10 +123,11 @@ function newClient(connection: OpenConnection, settings: ConnectionSettings): Cl
 
   /** `untilChange` supports one waiter, so concurrent sends share it. */
   let change: Promise<void> | undefined;
-  async function nextChange(): Promise<void> {
-    change ??= untilChange(session);
-    await change;
-    change = undefined;
+  function nextChange(): Promise<void> {
+    change ??= untilChange(session).then(() => {
+      change = undefined;
+    });
+    return change;
   }
 
   const closed = session.ended.then(() => {

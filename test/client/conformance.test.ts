@@ -4,17 +4,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { conformanceCases } from '../../src/conformance/table.ts';
+import type { ReportedCase } from '../conformance/runReport.ts';
 import { manualPage } from '../support/documents.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { type ServerProcess, startServer, startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { runClient, startWs } from './clientProcess.ts';
-
-interface ReportedCase {
-  readonly name: string;
-  readonly number?: string;
-  readonly verdict: string;
-}
 
 const folder = temporaryFolder();
 

@@ -22,12 +22,7 @@ export const echoServers = {
 
 /** A server that prints its port. */
 async function startPrinting(test: Hooks, program: string, ...words: string[]): Promise<string> {
-  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'ignore'] });
-  const gone = once(child, 'close');
-  test.after(async () => {
-    child.kill('SIGKILL');
-    await gone;
-  });
+  const { child, gone } = start(test, program, words);
   const [port] = await Promise.race([
     once(createInterface(child.stdout), 'line'),
     gone.then(() => Promise.reject(new Error(`${program} ended without printing its port`))),
@@ -38,17 +33,23 @@ async function startPrinting(test: Hooks, program: string, ...words: string[]): 
 /** A server that cannot choose a port. */
 async function startOnPort(test: Hooks, program: string, ...words: string[]): Promise<string> {
   const port = await freePort();
-  const child = spawn(program, [`--port=${port}`, ...words], { stdio: 'ignore' });
-  const gone = once(child, 'close');
-  test.after(async () => {
-    child.kill('SIGKILL');
-    await gone;
-  });
+  const { child } = start(test, program, [`--port=${port}`, ...words]);
+  child.stdout.resume();
   while (!(await isListening(port))) {
     if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}`);
     await delay(20);
   }
   return `ws://127.0.0.1:${port}/`;
+}
+
+function start(test: Hooks, program: string, words: readonly string[]) {
+  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'ignore'] });
+  const gone = once(child, 'close');
+  test.after(async () => {
+    child.kill('SIGKILL');
+    await gone;
+  });
+  return { child, gone };
 }
 
 async function isListening(port: number): Promise<boolean> {

@@ -10,8 +10,7 @@ import { connectRaw, type RawClient } from '../../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../../support/rawFrame.ts';
 import { type ServerProcess, startServerWith } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
-
-const options = ['-p', '0', '--control', 'none', '--log-format', 'json', '--conformance'];
+import { suiteOptions } from './drivers.ts';
 
 const placeOf = (number: string) => 1 + classicCases.findIndex(test => test.number === number);
 
@@ -20,7 +19,7 @@ describe('a case', () => {
   let folder: string;
   before(async () => {
     folder = temporaryFolder();
-    server = await startServerWith(options, { folder });
+    server = await startServerWith(suiteOptions, { folder });
   });
   after(async () => {
     assert.equal(await server.stop(), 0);
@@ -106,7 +105,7 @@ describe('a case', () => {
 
 test('a shutdown ends a case without a result, and the results of the others are written', async () => {
   const folder = temporaryFolder();
-  const server = await startServerWith(options, { folder });
+  const server = await startServerWith(suiteOptions, { folder });
   const over = await connectRaw(server.port, { path: '/runCase?case=1&agent=raw' });
   over.destroy();
   await server.untilLogged(({ event }) => event === 'case over');

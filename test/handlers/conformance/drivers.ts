@@ -18,6 +18,9 @@ export interface CaseOfReport {
   readonly reportfile: string;
 }
 
+/** The options of a server that tests clients, for tests. */
+export const suiteOptions = ['-p', '0', '--control', 'none', '--log-format', 'json', '--conformance'];
+
 /** By the number of the case. */
 export type Results = Readonly<Record<string, CaseOfReport>>;
 
@@ -37,8 +40,7 @@ export async function runDriver(
 ): Promise<{ results: Results; reports: string }> {
   const folder = temporaryFolder();
   const excluding = excluded.flatMap(pattern => ['--conformance-exclude', pattern]);
-  const standard = ['-p', '0', '--control', 'none', '--log-format', 'json', '--conformance'];
-  const server = await startServerWith([...standard, ...excluding], { folder });
+  const server = await startServerWith([...suiteOptions, ...excluding], { folder });
   try {
     const [program = '', ...words] = drivers[client]();
     await run(program, [...words, `ws://127.0.0.1:${server.port}`, client], {

@@ -9,8 +9,7 @@ import { maxAgents } from '../../../src/protocol/conformanceLimits.ts';
 import { tryRaw } from '../../support/rawClient.ts';
 import { type Hooks, runToEnd, type ServerProcess, startServerWith } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
-
-const standard = ['-p', '0', '--control', 'none', '--log-format', 'json', '--conformance'];
+import { suiteOptions } from './drivers.ts';
 
 interface Started {
   readonly server: ServerProcess;
@@ -21,7 +20,7 @@ interface Started {
 /** @param t the test whose end stops the server; undefined: the caller stops it */
 async function start(t: Hooks | undefined, ...options: string[]): Promise<Started> {
   const folder = temporaryFolder();
-  const server = await startServerWith([...standard, ...options], { folder, ...(t && { test: t }) });
+  const server = await startServerWith([...suiteOptions, ...options], { folder, ...(t && { test: t }) });
   return { server, url: `ws://127.0.0.1:${server.port}`, reports: join(folder, 'reports/clients') };
 }
 
@@ -165,7 +164,7 @@ describe('the paths', () => {
       ['14.*', 'no case has the number or name 14.*'],
       ['*', 'leaves no case to run'],
     ] as const) {
-      const { status, stderr } = runToEnd(...standard, '--conformance-exclude', pattern);
+      const { status, stderr } = runToEnd(...suiteOptions, '--conformance-exclude', pattern);
       assert.deepEqual([status, stderr.includes(sentence)], [2, true], stderr);
     }
   });
