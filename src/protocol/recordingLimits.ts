@@ -9,7 +9,7 @@ export const maxRecordingName = 100;
 /** The default of `--record-max`, for all recordings of a folder together. An hour of chat among 20 people takes some 20 MB. */
 export const defaultRecordMax = 100 * MiB;
 
-/** The recorder splits longer frames into pieces of bytes, which a replay cannot compare. As large as `--max-message` by default. */
+/** The recorder splits longer frames into pieces, and a replay cannot compare pieces. The default of `--max-message`. */
 export const maxRecordedFrame = 16 * MiB;
 
 /** The recorder leaves out the content of messages that are longer once inflated. */

@@ -280,7 +280,7 @@ function awaitStep(
       ? matchesFrame(player, step, received)
       : step.kind !== 'bytes' && received.kind === 'end';
   if (!isMatch) {
-    if (!leaveRepeat(player, received)) differ(player, step, step.source, showReceived(received));
+    if (!leaveRepeat(player, received)) reportDifference(player, step, step.source, showReceived(received));
     return undefined;
   }
   player.backlog.shift();
@@ -307,7 +307,7 @@ function waitFor(player: Player, step: ScriptStep, now: number): PlayerAction | 
   if (player.timeout === 0 || isRepeatable(player)) return { kind: 'wait', until: never };
   player.until ??= now + player.timeout;
   if (now < player.until) return { kind: 'wait', until: player.until };
-  differ(player, step, step.source, `nothing within ${duration.show(player.timeout)}`);
+  reportDifference(player, step, step.source, `nothing within ${duration.show(player.timeout)}`);
   return undefined;
 }
 
@@ -346,7 +346,7 @@ function noteLeaving(player: Player, received: Received): void {
   }
   const step = currentStep(player);
   if (step === undefined || awaitsAny(player, levels[0]!.steps.slice(levels[0]!.at))) return;
-  differ(player, step, 'a client that stays until the script ends', showReceived(received));
+  reportDifference(player, step, 'a client that stays until the script ends', showReceived(received));
 }
 
 /** Whether the current line or a later one awaits a frame. */
@@ -363,7 +363,7 @@ function awaitsAny(player: Player, steps: readonly ScriptStep[]): boolean {
   });
 }
 
-function differ(player: Player, { line }: ScriptStep, expected: string, seen: string): void {
+function reportDifference(player: Player, { line }: ScriptStep, expected: string, seen: string): void {
   player.outcome ??= { isEqual: false, line, expected, seen };
 }
 
@@ -380,6 +380,6 @@ export function cutOff(player: Player, now: number, why: string): ScriptOutcome 
     if (action.kind !== 'send') break;
   }
   const step = currentStep(player);
-  if (step !== undefined) differ(player, step, step.source, why);
+  if (step !== undefined) reportDifference(player, step, step.source, why);
   return player.outcome ?? { isEqual: true };
 }

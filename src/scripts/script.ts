@@ -15,7 +15,7 @@
  *     wait 50ms
  *     repeat 3 as n … end             `{{n}}` is 1, 2, 3; without a number, until the peer deviates or closes
  *     set name "ada"
- *     timeout 30s                     lets each later line wait so long for a frame
+ *     timeout 30s                     sets how long later lines wait for a frame
  *     subprotocol chat                the client must offer it, and the server accepts it
  *     strict                          pings and pongs are frames like any other
  *

@@ -11,7 +11,7 @@ import { FaultySocket } from './faultySocket.ts';
 import { parseFaults, queryWords } from './parse.ts';
 
 /** By URL and by option, a fault acts after the first message; by command at once. */
-const usualAfter = 1;
+const defaultAfter = 1;
 
 /** The handler `faulty`: an echo with the faults in the URL's query. */
 export const faulty: Handler = {
@@ -31,7 +31,7 @@ export const faulty: Handler = {
 /** @throws ProtocolError 400 */
 function planOf(connection: Connection, { query }: Head): FaultPlan {
   try {
-    return parseFaults([...configuredWords(connection, faulty), ...queryWords(query)], usualAfter);
+    return parseFaults([...configuredWords(connection, faulty), ...queryWords(query)], defaultAfter);
   } catch (error) {
     throw error instanceof UsageError ? new ProtocolError(400, error.message) : error;
   }
@@ -40,7 +40,7 @@ function planOf(connection: Connection, { query }: Head): FaultPlan {
 /** Installs the faults that `--fault` configures for the handler, just before the server accepts the handshake. */
 export function faultHandshake(connection: Connection, handler: Handler): void {
   const words = handler === faulty ? [] : configuredWords(connection, handler);
-  if (words.length > 0) installFaults(connection, parseFaults(words, usualAfter), true);
+  if (words.length > 0) installFaults(connection, parseFaults(words, defaultAfter), true);
 }
 
 function configuredWords({ server }: Connection, { name }: Handler): readonly string[] {
@@ -109,7 +109,7 @@ function checkFaults({ handlers }: Server, configuration: Configuration): void {
     const likely = nearest(handler, handlers.keys());
     const advice =
       likely === undefined ? `choose one of ${[...handlers.keys()].join(', ')}` : `did you mean ${likely}?`;
-    throw new UsageError(`--fault names the handler ${handler}, which does not exist; ${advice}`);
+    throw new UsageError(`--fault: there is no handler ${handler}; ${advice}`);
   }
   checkFaultWords(configuration);
 }
@@ -118,7 +118,7 @@ function checkFaults({ handlers }: Server, configuration: Configuration): void {
 export function checkFaultWords({ fault }: Configuration): void {
   for (const { handler, words, text } of fault) {
     try {
-      if (parseFaults(words, usualAfter).settings.length === 0)
+      if (parseFaults(words, defaultAfter).settings.length === 0)
         throw new UsageError('no fault given; name one after the handler');
     } catch (error) {
       throw error instanceof UsageError

@@ -26,7 +26,7 @@ interface Link {
   readonly setting: FaultSetting;
   readonly fault: ActiveFault;
   /** Decides whether the fault acts (`chance`). The fault itself has another generator. */
-  readonly luck: Random;
+  readonly chanceRandom: Random;
   /** How many times the fault has acted. */
   acted: number;
 }
@@ -43,7 +43,7 @@ export class FaultySocket implements Socket {
   private format: Format = 'bytes';
   private chain: readonly Link[] = [];
   /** Faults that were turned off, for `why`. */
-  private past: string[] = [];
+  private formerFaults: string[] = [];
   private seed = 0;
   /** Messages that the server has sent since the faults were set. */
   private message = 0;
@@ -51,7 +51,7 @@ export class FaultySocket implements Socket {
   private waiting: Piece[] = [];
   private waitingSize = 0;
   /** Bytes written to the inner socket, since the connection began. */
-  private passedOn: number;
+  private bytesPassed: number;
   private readonly timers = new Set<NodeJS.Timeout>();
   /** The output has ended: later output is discarded. */
   private isOver = false;
@@ -63,7 +63,7 @@ export class FaultySocket implements Socket {
     this.connection = connection;
     this.inner = connection.socket;
     this.isBusy = this.inner.isBusy;
-    this.passedOn = connection.bytesOut;
+    this.bytesPassed = connection.bytesOut;
   }
 
   /**
@@ -84,7 +84,7 @@ export class FaultySocket implements Socket {
       const chain: Link[] = [];
       for (const [at, setting] of settings.entries()) {
         const fault = setting.kind.make(setting.values, this.contextOf(chain, at, setting));
-        chain.push({ setting, fault, luck: newRandom(this.seed, at, 1), acted: 0 });
+        chain.push({ setting, fault, chanceRandom: newRandom(this.seed, at, 1), acted: 0 });
       }
       this.chain = chain;
       if (this.format !== 'response') this.actBetween();
@@ -120,14 +120,14 @@ export class FaultySocket implements Socket {
       const times = acted === 0 ? 'has not acted' : acted === 1 ? 'acted once' : `acted ${acted} times`;
       return `${setting.words} seed=${this.seed}: ${times}`;
     });
-    return [...this.past, ...current].slice(-maxFaults);
+    return [...this.formerFaults, ...current].slice(-maxFaults);
   }
 
   // Output
 
   writeOne(bytes: Buffer, start: number, end: number): number {
     if (this.isTransparent()) {
-      this.notePassedOn(bytes, start, end);
+      this.notePassed(bytes, start, end);
       return this.afterWrite(this.inner.writeOne(bytes, start, end));
     }
     return this.take(Buffer.from(bytes.subarray(start, end)));
@@ -135,7 +135,7 @@ export class FaultySocket implements Socket {
 
   write(ranges: readonly Range[]): number {
     if (this.isTransparent()) {
-      for (const { chunk, start, end } of ranges) this.notePassedOn(chunk.bytes, start, end);
+      for (const { chunk, start, end } of ranges) this.notePassed(chunk.bytes, start, end);
       return this.afterWrite(this.inner.write(ranges));
     }
     return this.take(Buffer.concat(ranges.map(({ chunk, start, end }) => chunk.bytes.subarray(start, end))));
@@ -211,7 +211,8 @@ export class FaultySocket implements Socket {
   /** Whether a fault that could act does so now. Counts the times it acts. */
   private decide(link: Link): boolean {
     const { chance, times, words } = link.setting;
-    if (link.fault.isDone || link.acted >= times || (chance < 1 && link.luck.next() >= chance)) return false;
+    if (link.fault.isDone || link.acted >= times || (chance < 1 && link.chanceRandom.next() >= chance))
+      return false;
     link.acted++;
     if (this.connection.server.taps.isOn) tapFault(this.connection, words);
     return true;
@@ -245,8 +246,8 @@ export class FaultySocket implements Socket {
     updateHeld(connection);
   }
 
-  private notePassedOn(bytes: Uint8Array, start: number, end: number): void {
-    this.passedOn += end - start;
+  private notePassed(bytes: Uint8Array, start: number, end: number): void {
+    this.bytesPassed += end - start;
     if (this.connection.server.taps.isOn) tapWrote(this.connection, bytes, start, end);
   }
 
@@ -264,7 +265,7 @@ export class FaultySocket implements Socket {
       const bytes = pieces.length === 1 ? pieces[0]!.bytes : Buffer.concat(pieces.map(piece => piece.bytes));
       this.waitingSize -= bytes.length;
       if (bytes.length === 0) continue;
-      this.notePassedOn(bytes, 0, bytes.length);
+      this.notePassed(bytes, 0, bytes.length);
       const error = inner.writeOne(bytes, 0, bytes.length);
       if (error < 0) {
         this.forgetOutput();
@@ -291,7 +292,7 @@ export class FaultySocket implements Socket {
   }
 
   private retireFaults(): void {
-    this.past = this.faults();
+    this.formerFaults = this.faults();
     this.chain = [];
     this.clearTimers();
   }
@@ -354,8 +355,8 @@ export class FaultySocket implements Socket {
 
   /** Counts the server's own bytes only: bytes that faults add or drop say nothing about the peer's progress. */
   unsent(): number {
-    const { connection, inner, passedOn } = this;
-    return Math.max(0, connection.bytesOut - (passedOn - inner.unsent()));
+    const { connection, inner, bytesPassed } = this;
+    return Math.max(0, connection.bytesOut - (bytesPassed - inner.unsent()));
   }
 
   held(): number {

@@ -42,10 +42,10 @@ interface Draft {
 
 /**
  * @param words each `NAME` or `NAME=VALUE`
- * @param usualAfter the default of `after`
+ * @param defaultAfter the default of `after`
  * @throws UsageError, a sentence
  */
-export function parseFaults(words: readonly string[], usualAfter: number): FaultPlan {
+export function parseFaults(words: readonly string[], defaultAfter: number): FaultPlan {
   const drafts: Draft[] = [];
   const common = new Map<CommonWord, number>();
   /** The first value of each common word; it also applies to earlier faults. */
@@ -63,13 +63,13 @@ export function parseFaults(words: readonly string[], usualAfter: number): Fault
     if (drafts.length > maxFaults)
       throw new UsageError(`a connection has at most ${maxFaults} faults; give fewer`);
   }
-  const settings = drafts.map(draft => settingOf(draft, first, usualAfter));
-  settings.sort((a, b) => place(a) - place(b));
+  const settings = drafts.map(draft => settingOf(draft, first, defaultAfter));
+  settings.sort((a, b) => positionOf(a) - positionOf(b));
   return { settings, seed: first.get('seed') };
 }
 
 /** By stage, and within a stage in the order of the table: `data-after-close` sees the frame of `close`. */
-function place({ kind }: FaultSetting): number {
+function positionOf({ kind }: FaultSetting): number {
   return stages.indexOf(kind.stage) * faults.size + [...faults.values()].indexOf(kind);
 }
 
@@ -122,7 +122,7 @@ function parseValue<T>(name: string, kind: Kind<T>, value: string | undefined): 
   return parsed;
 }
 
-function settingOf(draft: Draft, first: ReadonlyMap<CommonWord, number>, usualAfter: number): FaultSetting {
+function settingOf(draft: Draft, first: ReadonlyMap<CommonWord, number>, defaultAfter: number): FaultSetting {
   const { kind, values, words, common } = draft;
   const get = (name: CommonWord) => common.get(name) ?? first.get(name);
   const shown = (['after', 'chance', 'times'] as const).flatMap(name =>
@@ -131,7 +131,7 @@ function settingOf(draft: Draft, first: ReadonlyMap<CommonWord, number>, usualAf
   return {
     kind,
     values,
-    after: get('after') ?? usualAfter,
+    after: get('after') ?? defaultAfter,
     chance: get('chance') ?? 1,
     times: get('times') ?? Number.POSITIVE_INFINITY,
     words: [...words, ...shown].join(' ').slice(0, maxFaultText),

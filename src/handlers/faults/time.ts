@@ -20,7 +20,7 @@ const delay = defineFault({
 
 const stall = defineFault({
   name: 'stall',
-  sentence: 'stops output for this time; 0: for ever',
+  sentence: 'stops output for this time; 0: forever',
   stage: 'time',
   takes: 'everything',
   needsFrames: false,

@@ -103,7 +103,7 @@ export function beginScript(connection: Connection, script: Script, { headers }:
     const { line, source: expected } = subprotocol;
     state.player.outcome = { isEqual: false, line, expected, seen: 'a handshake that does not offer it' };
   }
-  goOn(connection, state);
+  continueScript(connection, state);
 }
 
 /** Stops the script's timer at the end of the session. */
@@ -125,7 +125,7 @@ const scriptWire: Wire = {
     const { endpoint } = connection;
     if (endpoint === undefined) return end;
     const at = readFrames(connection, state, endpoint, { bytes, start, end });
-    goOn(connection, state);
+    continueScript(connection, state);
     return at;
   },
 
@@ -145,7 +145,7 @@ const scriptWire: Wire = {
     const state = playing(connection);
     if (!state.hasEnded) playReceived(state.player, { kind: 'end', bytes: Buffer.from(error ?? '') });
     state.hasEnded = true;
-    if (error === undefined) goOn(connection, state);
+    if (error === undefined) continueScript(connection, state);
     else {
       // For example, the server drops a connection after a deadline.
       if (connection.ending?.by === 'server') interrupt(connection, connection.ending.why);
@@ -213,7 +213,7 @@ function receiveControl(connection: Connection, state: Playing, event: ProtocolE
 }
 
 /** Plays the script until it waits, ends, or has used its share of the turn. */
-function goOn(connection: Connection, state: Playing): void {
+function continueScript(connection: Connection, state: Playing): void {
   clearTimeout(state.timer);
   state.timer = undefined;
   const wasFull = isBacklogFull(state.player);
@@ -235,7 +235,7 @@ function goOn(connection: Connection, state: Playing): void {
       sendAction(connection, state, action);
       room -= action.bytes.length;
     } else if (action.kind === 'over') finish(connection, state, action.outcome, undefined);
-    else endAsWritten(connection, state, action.kind);
+    else endByScript(connection, state, action.kind);
   }
   if (!wasFull || isBacklogFull(state.player) || connection.phase !== 'open') return;
   if (connection.endpoint !== undefined) connection.endpoint.acceptsMessages = true;
@@ -243,7 +243,7 @@ function goOn(connection: Connection, state: Playing): void {
 }
 
 function setTimer(connection: Connection, state: Playing, delay: number): void {
-  const wake = () => runIsolated(connection, () => goOn(connection, state));
+  const wake = () => runIsolated(connection, () => continueScript(connection, state));
   state.timer = setTimeout(wake, Math.max(1, delay)).unref();
 }
 
@@ -260,7 +260,7 @@ const dropper: Producer = {
 const producer: Producer = {
   produce(connection) {
     connection.producer = undefined;
-    goOn(connection, playing(connection));
+    continueScript(connection, playing(connection));
     return (connection.producer as Producer | undefined) !== undefined;
   },
   held: () => 0,
@@ -289,7 +289,7 @@ function sendAction(
 }
 
 /** Ends the TCP connection without a closing handshake, as the script demands. */
-function endAsWritten(connection: Connection, state: Playing, kind: 'end' | 'drop'): void {
+function endByScript(connection: Connection, state: Playing, kind: 'end' | 'drop'): void {
   finishPlaying(connection, state, { isEqual: true });
   const { closeReceived } = state;
   closeSession(connection, closeReceived?.code ?? CloseCode.AbnormalClosure, closeReceived?.reason ?? '');
@@ -326,7 +326,7 @@ function finish(
   const { endpoint } = connection;
   finishPlaying(connection, state, outcome);
   const { failure, closeReceived, hasSentClose, usual } = state;
-  const { code, reason } = farewell(outcome);
+  const { code, reason } = closeFrameAfter(outcome);
   if (endpoint === undefined) return;
   if (error !== undefined || (connection.hasPeerEnded && closeReceived === undefined)) {
     usual.onEnd(connection, error);
@@ -378,7 +378,7 @@ function finishPlaying(connection: Connection, state: Playing, outcome: ScriptOu
 }
 
 /** The close frame after a script that has sent none. */
-function farewell(outcome: ScriptOutcome): { readonly code: number; readonly reason: string } {
+function closeFrameAfter(outcome: ScriptOutcome): { readonly code: number; readonly reason: string } {
   if (outcome.isEqual) return { code: CloseCode.NormalClosure, reason: '' };
   const { line, expected, seen } = outcome;
   return { code: CloseCode.ScriptDiffers, reason: `line ${line}: expected ${expected}, got ${seen}` };

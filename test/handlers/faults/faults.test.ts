@@ -95,10 +95,7 @@ test('the server does not start with an invalid --fault', () => {
     assert.equal(status, 2, stderr);
     return stderr;
   };
-  assert.equal(
-    refusal('ehco: reset'),
-    'pollywog: --fault names the handler ehco, which does not exist; did you mean echo?\n',
-  );
+  assert.equal(refusal('ehco: reset'), 'pollywog: --fault: there is no handler ehco; did you mean echo?\n');
   assert.equal(
     refusal('echo: reset=3'),
     'pollywog: --fault echo: reset=3: the fault reset takes no value; remove it\n',

@@ -71,7 +71,7 @@ describe('a faulty socket', () => {
     assert.ok(connection.held < long.length);
   });
 
-  test('forgets what it holds when memory is short', () => {
+  test('discards the pieces it holds when memory is short', () => {
     const { inner, faulty, send, set } = open('stall');
     send('lost');
     faulty.discard();

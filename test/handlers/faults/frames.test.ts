@@ -91,7 +91,7 @@ describe('a frame fault', () => {
     client.destroy();
   });
 
-  test('rsv1 is a ping on a connection with compression, which allows RSV1 on messages', async () => {
+  test('rsv1 sends a ping on a connection with compression, because compression allows RSV1 on messages', async () => {
     const client = await connectTo('/faulty?rsv1', compression);
     const body = await client.until(bytes => bytes.includes('rsv1'));
     assert.deepEqual(body.subarray(-6), sent(opcode.ping, 'rsv1', { rsv: 4 }));

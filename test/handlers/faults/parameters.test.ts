@@ -43,7 +43,7 @@ test('numbers and sizes have bounds', () => {
 test('every default of a fault is a value that its kind reads and shows', () => {
   for (const { name, parameters } of faults.values()) {
     for (const { kind, default: usual } of Object.values(parameters)) {
-      // The default of a text is often empty, which a user cannot write.
+      // Users cannot write an empty text, but it can be a default.
       if (usual !== '') assert.deepEqual(kind.parse(kind.show(usual)), usual, name);
     }
   }
