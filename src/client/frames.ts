@@ -2,6 +2,7 @@
 
 import { Buffer } from 'node:buffer';
 import { randomFillSync } from 'node:crypto';
+import { opcodeNames } from '../protocol/codes.ts';
 import { type FrameHeader, frameHeaderSize, writeFrameHeader } from '../protocol/websocket/frame.ts';
 import { unmask } from '../protocol/websocket/mask.ts';
 
@@ -41,19 +42,10 @@ export function maskedFrame(first: number, bytes: Uint8Array, start: number, end
 /** As in curl, `>` is sent and `<` is received. */
 type Direction = '>' | '<';
 
-const names: Readonly<Record<number, string>> = {
-  0: 'continuation',
-  1: 'text',
-  2: 'binary',
-  8: 'close',
-  9: 'ping',
-  10: 'pong',
-};
-
 export function frameLine(direction: Direction, header: Omit<FrameHeader, 'key'>): string {
   const { opcode, length, fin, rsv1 } = header;
   const marks = `${rsv1 ? ', compressed' : ''}${fin ? '' : ', more follows'}`;
-  return `${direction} ${names[opcode] ?? opcode}, ${length} bytes${marks}`;
+  return `${direction} ${opcodeNames.get(opcode) ?? opcode}, ${length} bytes${marks}`;
 }
 
 export function headLines(direction: Direction, head: Buffer): string[] {

@@ -5,7 +5,7 @@
 import { StringDecoder } from 'node:string_decoder';
 import { type LogFields, log } from '../log/log.ts';
 import { printableJson, printableLine } from '../log/printable.ts';
-import { Opcode } from '../protocol/codes.ts';
+import { Opcode, opcodeNames } from '../protocol/codes.ts';
 import { redactMessage } from '../protocol/http/redact.ts';
 import { FIN, frameEnd, payloadStart, RSV1 } from '../protocol/websocket/frame.ts';
 import { addTap, removeTap, type Tap, type Tapped, type Taps } from './tap.ts';
@@ -22,15 +22,6 @@ export interface ShownFrame {
   /** The beginning of the payload, unmasked. */
   readonly head: Buffer;
 }
-
-const names: Readonly<Record<number, string>> = {
-  [Opcode.Continuation]: 'continuation',
-  [Opcode.Text]: 'text',
-  [Opcode.Binary]: 'binary',
-  [Opcode.Close]: 'close',
-  [Opcode.Ping]: 'ping',
-  [Opcode.Pong]: 'pong',
-};
 
 /** The fields of the log event. */
 function frameFields(frame: ShownFrame): LogFields {
@@ -66,7 +57,7 @@ export function showFrame(frame: ShownFrame): string {
 }
 
 function nameOf(first: number | undefined): string {
-  return first === undefined ? 'bytes' : (names[first & 0x0f] ?? `opcode ${first & 0x0f}`);
+  return first === undefined ? 'bytes' : (opcodeNames.get(first & 0x0f) ?? `opcode ${first & 0x0f}`);
 }
 
 interface ShownHead {

@@ -4,7 +4,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { printableJson } from '../log/printable.ts';
-import { CloseCode, isSendableCloseCode, Opcode, ProtocolError } from '../protocol/codes.ts';
+import { CloseCode, isSendableCloseCode, Opcode, opcodeNames, ProtocolError } from '../protocol/codes.ts';
 import { maxControlPayload } from '../protocol/limits.ts';
 import { type DeflateContext, inflateMessage } from '../protocol/websocket/deflate.ts';
 import type { Role } from '../protocol/websocket/frame.ts';
@@ -43,13 +43,13 @@ const maxInflated = 64 * 1024 * 1024;
 const base = (section: string) => `RFC 6455 §${section}`;
 const deflate = (section: string) => `RFC 7692 §${section}`;
 
-const opcodes: ReadonlyMap<number, readonly [name: string, meaning: string]> = new Map([
-  [Opcode.Continuation, ['continuation', 'continues the message of the frames before it']],
-  [Opcode.Text, ['text', 'starts a text message, in UTF-8']],
-  [Opcode.Binary, ['binary', 'starts a binary message']],
-  [Opcode.Close, ['close', 'starts or answers the closing handshake']],
-  [Opcode.Ping, ['ping', 'asks for a pong with the same payload']],
-  [Opcode.Pong, ['pong', 'answers a ping, or is an unsolicited heartbeat']],
+const opcodeMeanings: ReadonlyMap<number, string> = new Map([
+  [Opcode.Continuation, 'continues the message of the frames before it'],
+  [Opcode.Text, 'starts a text message, in UTF-8'],
+  [Opcode.Binary, 'starts a binary message'],
+  [Opcode.Close, 'starts or answers the closing handshake'],
+  [Opcode.Ping, 'asks for a pong with the same payload'],
+  [Opcode.Pong, 'answers a ping, or is an unsolicited heartbeat'],
 ]);
 
 /** The state of explaining one frame. */
@@ -95,7 +95,7 @@ export function explainFrame(stream: FrameStream, bytes: Buffer, start: number):
 }
 
 function nameOf(first: number): string {
-  return opcodes.get(first & 15)?.[0] ?? `opcode 0x${(first & 15).toString(16)}`;
+  return opcodeNames.get(first & 15) ?? `opcode 0x${(first & 15).toString(16)}`;
 }
 
 function finish(
@@ -177,9 +177,9 @@ function readFirstByte(reading: Reading, first: number): void {
   ] as const)
     addBits(reading, name, start, [bit, 1], { meaning: 'reserved for extensions', section: base('5.2') });
   addBits(reading, 'opcode', start, [4, 4], {
-    meaning: (opcodes.get(opcode) ?? ['', 'reserved'])[1],
+    meaning: opcodeMeanings.get(opcode) ?? 'reserved',
     section: base(isControl ? '5.5' : '5.2'),
-    show: value => `0x${value.toString(16)} ${opcodes.get(value)?.[0] ?? ''}`.trim(),
+    show: value => `0x${value.toString(16)} ${opcodeNames.get(value) ?? ''}`.trim(),
   });
 
   const fail = (rule: string, section: string) =>
@@ -188,7 +188,7 @@ function readFirstByte(reading: Reading, first: number): void {
     fail('RSV2 and RSV3 must be 0: no extension that defines them was negotiated', base('5.2'));
   if (isCompressed && stream.inflater === undefined)
     fail('RSV1 must be 0: permessage-deflate was not negotiated', base('5.2'));
-  if (!opcodes.has(opcode)) fail(`the opcode 0x${opcode.toString(16)} is reserved`, base('5.2'));
+  if (!opcodeNames.has(opcode)) fail(`the opcode 0x${opcode.toString(16)} is reserved`, base('5.2'));
   if (isCompressed && isControl) fail('a control frame must not be compressed', deflate('6.1'));
   if (isControl && !isFinal) fail('a control frame must not be fragmented', base('5.5'));
   if (isCompressed && opcode === Opcode.Continuation)

@@ -10,6 +10,16 @@ export const Opcode = {
   Pong: 0xa,
 } as const;
 
+/** The names of frames in traces, recordings, scripts and explanations; undefined for the reserved opcodes. */
+export const opcodeNames: ReadonlyMap<number, string> = new Map([
+  [Opcode.Continuation, 'continuation'],
+  [Opcode.Text, 'text'],
+  [Opcode.Binary, 'binary'],
+  [Opcode.Close, 'close'],
+  [Opcode.Ping, 'ping'],
+  [Opcode.Pong, 'pong'],
+]);
+
 /** Close codes by their registered names, RFC 6455 §7.4.1 and IANA's registry. */
 export const CloseCode = {
   NormalClosure: 1000,

@@ -17,7 +17,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { isObject } from '../options/json.ts';
-import { Opcode } from '../protocol/codes.ts';
+import { Opcode, opcodeNames } from '../protocol/codes.ts';
 import { maxRecordingName } from '../protocol/recordingLimits.ts';
 
 export type Side = 'client' | 'server';
@@ -129,19 +129,6 @@ export function isRecordingName(name: string): boolean {
 /** The extension of a recording's file. */
 export const recordingExtension = '.jsonl';
 
-const opcodeNames: ReadonlyMap<number, string> = new Map([
-  [Opcode.Continuation, 'continuation'],
-  [Opcode.Text, 'text'],
-  [Opcode.Binary, 'binary'],
-  [Opcode.Close, 'close'],
-  [Opcode.Ping, 'ping'],
-  [Opcode.Pong, 'pong'],
-]);
-
-export function opcodeName(opcode: number): string {
-  return opcodeNames.get(opcode) ?? String(opcode);
-}
-
 export function showHeader(header: RecordingHeader): string {
   return `${JSON.stringify({ pollywog: 'recording', version: 1, ...header })}\n`;
 }
@@ -172,7 +159,7 @@ function fieldsOf(event: RecordedEvent): object {
 
 function frameFields({ opcode, isFinal, isCompressed, content, raw }: FrameEvent): object {
   return {
-    opcode: opcodeName(opcode),
+    opcode: opcodeNames.get(opcode) ?? String(opcode),
     ...(isFinal ? {} : { fin: false }),
     ...(isCompressed ? { compressed: true } : {}),
     ...(content === undefined ? {} : contentFields(opcode, content)),

@@ -2,7 +2,7 @@
 import { nearest, quoted, UsageError } from '../options/error.ts';
 import { isWellFormed } from '../options/text.ts';
 import { duration } from '../options/values.ts';
-import { Opcode } from '../protocol/codes.ts';
+import { Opcode, opcodeNames } from '../protocol/codes.ts';
 import { isToken } from '../protocol/http/fields.ts';
 import {
   maxScriptDepth,
@@ -23,14 +23,9 @@ import type {
   WrittenForm,
 } from './script.ts';
 
-const opcodes: ReadonlyMap<string, number> = new Map([
-  ['text', Opcode.Text],
-  ['binary', Opcode.Binary],
-  ['continuation', Opcode.Continuation],
-  ['close', Opcode.Close],
-  ['ping', Opcode.Ping],
-  ['pong', Opcode.Pong],
-]);
+const opcodes: ReadonlyMap<string, number> = new Map(
+  [...opcodeNames].map(([opcode, name]) => [name, opcode]),
+);
 
 const frameKinds = [...opcodes.keys(), 'any', 'opcode', 'hex', 'end', 'drop'];
 const statements = ['wait', 'repeat', 'end', 'set', 'timeout', 'subprotocol', 'strict'];
