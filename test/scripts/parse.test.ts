@@ -79,7 +79,7 @@ test('an error names the line, the mistake and the remedy', () => {
   refuses('\n> txt "a"', 'line 2: unknown word "txt"; did you mean text?');
   refuses(
     '> frob',
-    'line 1: unknown word "frob"; a frame is one of text, binary, continuation, close, ping, pong, any, opcode, hex, end, drop',
+    'line 1: unknown word "frob"; a frame is one of continuation, text, binary, close, ping, pong, any, opcode, hex, end, drop',
   );
   refuses(
     'tell me',
