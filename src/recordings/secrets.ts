@@ -1,5 +1,5 @@
 /** Removes credentials from headers, URLs and messages, because people share recordings. */
-import { hidden, redact, redactMessage } from '../protocol/http/redact.ts';
+import { hidden, redact, redactMembers, redactMessage } from '../protocol/http/redact.ts';
 import type { RecordedEvent, RecordedHeaders } from './recording.ts';
 
 /** Names of header fields, parameters and members whose values are credentials; not `author`. */
@@ -12,39 +12,18 @@ const publicHeaders: ReadonlySet<string> = new Set(['sec-websocket-key', 'sec-we
 const jsonWebToken = /\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*/g;
 const authorization = /\b(bearer|basic) +[\w.~+/=-]{4,}/gi;
 
-/** A member of a JSON object. In JSON inside a JSON string, its quotes are escaped. */
-const member = /(\\?")([\w .-]{1,64})(\\?"\s*:\s*\\?")([^"\\]*)/g;
-
 function redactWords(text: string): string {
   return text.replace(jsonWebToken, hidden).replace(authorization, `$1 ${hidden}`);
 }
 
-function redactMembers(text: string): string {
-  return text.replace(member, (all, open: string, name: string, colon: string) =>
-    secretName.test(name) ? `${open}${name}${colon}${hidden}` : all,
-  );
+function isSecret(name: string): boolean {
+  return secretName.test(name);
 }
 
 /** A URL or a path with its query. */
 export function redactUrl(url: string): string {
-  const [address = '', query] = url.replace(/^(\w+:\/\/)[^/?#@]*@/, `$1${hidden}@`).split(/\?(.*)/s);
-  const shown = redact(query === undefined ? address : `${address}?${query}`);
-  const question = shown.indexOf('?');
-  if (question === -1) return redactWords(shown);
-  const pairs = shown.slice(question + 1).split('&');
-  const redacted = pairs.map(pair => {
-    const equals = pair.indexOf('=');
-    return equals > 0 && secretName.test(nameOf(pair.slice(0, equals)))
-      ? `${pair.slice(0, equals)}=${hidden}`
-      : redactWords(pair);
-  });
-  return `${redactWords(shown.slice(0, question))}?${redacted.join('&')}`;
-}
-
-/** The decoded name of a parameter. */
-function nameOf(encoded: string): string {
-  const [[decoded = ''] = []] = new URLSearchParams(`${encoded}=`);
-  return decoded.trim();
+  const withoutUser = url.replace(/^(\w+:\/\/)[^/?#@]*@/, `$1${hidden}@`);
+  return redactWords(redact(withoutUser, isSecret));
 }
 
 export function redactHeaders(headers: RecordedHeaders): RecordedHeaders {
@@ -52,7 +31,7 @@ export function redactHeaders(headers: RecordedHeaders): RecordedHeaders {
     if (publicHeaders.has(name)) return [name, value];
     if (name === 'sec-websocket-protocol') return [name, redactSubprotocols(value)];
     if (name === 'referer' || name === 'origin' || name === 'location') return [name, redactUrl(value)];
-    return [name, secretName.test(name) ? hidden : redactWords(value)];
+    return [name, isSecret(name) ? hidden : redactWords(value)];
   });
   return Object.fromEntries(entries);
 }
@@ -62,8 +41,8 @@ function redactSubprotocols(list: string): string {
   const offered = list.split(',').map(one => one.trim());
   return offered
     .map((one, index) => {
-      const isToken = one.length > 40 || (one.length > 16 && secretName.test(one));
-      return isToken || secretName.test(offered[index - 1] ?? '') ? hidden : redactWords(one);
+      const isToken = one.length > 40 || (one.length > 16 && isSecret(one));
+      return isToken || isSecret(offered[index - 1] ?? '') ? hidden : redactWords(one);
     })
     .join(', ');
 }
@@ -79,7 +58,7 @@ export function redactEvent<Event extends RecordedEvent>(event: Event, isFirst: 
   if (event.kind !== 'frame' || !event.content?.isText) return event;
   const text = event.content.bytes.toString('utf8');
   const known = redactMessage(text);
-  const redacted = isFirst ? redactMembers(redactWords(known)) : known;
+  const redacted = isFirst ? redactMembers(redactWords(known), isSecret) : known;
   if (redacted === text) return event;
   return { ...event, raw: undefined, content: { isText: true, bytes: Buffer.from(redacted) } };
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +10,7 @@ import { manualPage, root } from '../support/documents.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 import { exampleCode, newWorkshop, runLines, runProgram, runShell, testExamples } from './examples.ts';
+import { linkPackage } from './inProcess.ts';
 
 const scriptFiles = () => ({ 'scripts/greeting.txt': exampleCode('scripts', 'txt introduces') });
 
@@ -31,8 +32,7 @@ testExamples('scripts', {
 
   'js import { listen }': async (_, code) => {
     const workshop = newWorkshop({ 'example.mjs': code });
-    mkdirSync(join(workshop.folder, 'node_modules'));
-    symlinkSync(fileURLToPath(root), join(workshop.folder, 'node_modules/pollywog'));
+    linkPackage(workshop);
     symlinkSync(fileURLToPath(new URL('node_modules/ws', root)), join(workshop.folder, 'node_modules/ws'));
     const printed = await runProgram(workshop, [process.execPath, 'example.mjs']);
     assert.equal(printed, 'script differs 2 text "I am {{name?}}" text "My name is Ada"\n');

@@ -49,4 +49,13 @@ test('redactMessage hides the token in a message, even if the message is cut off
   assert.equal(redactMessage('{"subscribe":"a","token" : "x.y.z"}'), '{"subscribe":"a","token" : "***"}');
   assert.equal(redactMessage('{"text":"{\\"token\\":\\"x'), '{"text":"{\\"token\\":\\"***');
   assert.equal(redactMessage('{"text":"token"}'), '{"text":"token"}');
+  // PHP escapes slashes, which base64 contains.
+  const escaped = String.raw`{"token":"ab\/cd\"ef\\","room":"pond"}`;
+  assert.equal(redactMessage(escaped), '{"token":"***","room":"pond"}');
+  assert.equal(
+    redactMessage(JSON.stringify({ text: escaped })),
+    JSON.stringify({ text: '{"token":"***","room":"pond"}' }),
+  );
+  const long = JSON.stringify({ token: '\n'.repeat(4_000_000) });
+  assert.equal(redactMessage(long), '{"token":"***"}');
 });

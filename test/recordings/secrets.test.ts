@@ -66,6 +66,10 @@ test('a first message with credentials loses them, and its raw bytes', () => {
     '{"token":"abc","room":"pond"}': '{"token":"***","room":"pond"}',
     '{"user":"ada","password": "abc"}': '{"user":"ada","password": "***"}',
     'Authorization: Bearer abcdef': 'Authorization: Bearer ***',
+    [String.raw`{"password":"a\"b\\c\/d\u00e9","room":"pond"}`]: '{"password":"***","room":"pond"}',
+    [JSON.stringify({ data: JSON.stringify({ secret: 'a"b\\c/d\n', room: 'pond' }) })]: JSON.stringify({
+      data: JSON.stringify({ secret: '***', room: 'pond' }),
+    }),
     '{"type":"connection_init","payload":{"authToken":"abc"}}':
       '{"type":"connection_init","payload":{"authToken":"***"}}',
   };
