@@ -11,6 +11,7 @@ interface Segment {
   readonly to: string;
   readonly sequence: number;
   readonly isSyn: boolean;
+  readonly isAck: boolean;
   readonly data: Buffer;
 }
 
@@ -50,7 +51,10 @@ export function readCapture(bytes: Buffer): SentBytes[] {
 }
 
 function inOrder(segments: readonly Segment[]): SentBytes[] {
-  const client = (segments.find(({ isSyn }) => isSyn) ?? segments.find(({ data }) => data.length > 0))?.from;
+  const opening = segments.find(({ isSyn }) => isSyn);
+  // The server answers the client's SYN with SYN and ACK.
+  const opener = opening?.isAck ? opening.to : opening?.from;
+  const client = opener ?? segments.find(({ data }) => data.length > 0)?.from;
   const chunks: SentBytes[] = [];
   /** By sender: the next sequence number, and segments that arrived ahead of it. */
   const flows = new Map<string, { next: number | undefined; ahead: Segment[] }>();
@@ -173,6 +177,7 @@ function segmentOf(packet: Packet): Segment | undefined {
     to: `${target}:${tcp.readUInt16BE(2)}`,
     sequence: tcp.readUInt32BE(4),
     isSyn: (tcp[13]! & 2) !== 0,
+    isAck: (tcp[13]! & 16) !== 0,
     data: tcp.subarray(4 * (tcp[12]! >>> 4)),
   };
 }

@@ -1,10 +1,10 @@
 /** Explains opening handshakes line by line, RFC 6455 §4, and computes the accept value step by step. */
 import { Buffer } from 'node:buffer';
-import { createHash } from 'node:crypto';
 import { ProtocolError } from '../protocol/codes.ts';
 import { hasToken, isToken, splitList } from '../protocol/http/fields.ts';
 import { parseExtensions } from '../protocol/websocket/extensions.ts';
 import type { Role } from '../protocol/websocket/frame.ts';
+import { acceptValueFor, handshakeGuid } from '../protocol/websocket/handshake.ts';
 import type { Breach, HandshakeExplanation, LineExplanation } from './records.ts';
 
 /** The fields of a request that its response must match. */
@@ -13,9 +13,6 @@ export interface UpgradeRequest {
   readonly subprotocols: readonly string[];
   readonly extensions: readonly string[];
 }
-
-/** RFC 6455 §1.3: the same for all servers. */
-const guid = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
 interface HeaderField {
   readonly name: string;
@@ -118,7 +115,7 @@ const responseRules: Readonly<Record<string, FieldRule>> = {
     meaning: () => 'the proof, computed from the key of the request',
     fault: (value, request) => {
       if (request?.key === undefined) return undefined;
-      const expected = digest(request.key).toString('base64');
+      const expected = acceptValueFor(request.key);
       return value === expected
         ? undefined
         : `the accept value must be ${expected} for the key ${request.key}`;
@@ -165,10 +162,6 @@ function extensionNames(value: string): readonly string[] | undefined {
 
 function extensionFault(value: string): string | undefined {
   return extensionNames(value) === undefined ? 'the list of extensions is malformed' : undefined;
-}
-
-function digest(key: string): Buffer {
-  return createHash('sha1').update(`${key}${guid}`).digest();
 }
 
 /** @returns the sender of the handshake that the bytes begin; undefined if they begin none */
@@ -284,12 +277,12 @@ function responseOf(sender: Role): string {
 }
 
 function acceptSteps(key: string): string[] {
-  const hash = digest(key);
+  const accept = acceptValueFor(key);
   return [
     `key             ${key}`,
-    `+ GUID          ${key}${guid}`,
-    `SHA-1           ${hash.toString('hex')}`,
-    `base64          ${hash.toString('base64')}`,
+    `+ GUID          ${key}${handshakeGuid}`,
+    `SHA-1           ${Buffer.from(accept, 'base64').toString('hex')}`,
+    `base64          ${accept}`,
   ];
 }
 

@@ -20,7 +20,7 @@ function tcp({ from, sequence, data = '', isSyn = false, port = 50000 }: Segment
   segment.writeUInt16BE(ports[1]!, 2);
   segment.writeUInt32BE(sequence, 4);
   segment[12] = 5 << 4;
-  segment[13] = isSyn ? 2 : 16;
+  segment[13] = isSyn ? (from === 'client' ? 2 : 18) : 16;
   segment.write(data, 20, 'latin1');
   return segment;
 }
@@ -148,6 +148,8 @@ describe('a capture of one connection', () => {
 
   test('begins with the client if its start was not captured', () => {
     assert.equal(shown(raw(session.slice(2))), inOrder);
+    const withoutSyn = [session[1]!, { from: 'server', sequence: 5000, data: 'HTTP' } as const];
+    assert.equal(shown(raw(withoutSyn)), 'server HTTP');
   });
 
   test('is refused if it has a gap, several connections, or no TCP', () => {

@@ -87,12 +87,15 @@ export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
   };
 }
 
+/** RFC 6455 §1.3: the same for all servers. */
+export const handshakeGuid = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
+
 /**
  * `Sec-WebSocket-Accept`, which proves to the sender of `key` that the server understood the handshake (RFC 6455 §4.2.2,
  * 5.4 [4.2.2-a]).
  */
 export function acceptValueFor(key: string): string {
-  const proof = `${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+  const proof = key + handshakeGuid;
   // Faster than createHash, but only in Node 20.12 and later.
   if (typeof crypto.hash === 'function') return crypto.hash('sha1', proof, 'base64');
   return crypto.createHash('sha1').update(proof).digest('base64');
