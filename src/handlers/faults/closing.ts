@@ -130,7 +130,7 @@ const noCloseAnswer = defineFault({
 
 const lateCloseAnswer = defineFault({
   name: 'late-close-answer',
-  sentence: 'answers a close frame and ends TCP after this time, or after --close-timeout if that is shorter',
+  sentence: 'answers a close frame after this time, unless --close-timeout ends TCP first',
   stage: 'time',
   takes: 'closes',
   parameters: { 'late-close-answer': { kind: duration, default: 1000 } },

@@ -86,7 +86,7 @@ export function setFaults(connection: Connection, plan: FaultPlan): readonly str
         `${kind.name} is a fault of the handshake, but connection ${id} is already open`,
       );
     if (kind.needsFrames && endpoint === undefined)
-      throw new ProtocolError(409, `${kind.name} works on WebSockets only; connection ${id} is none`);
+      throw new ProtocolError(409, `${kind.name} works on WebSockets only, and connection ${id} is not one`);
   }
   if (!isOff || socket instanceof FaultySocket) installFaults(connection, plan, false);
   return plan.settings.map(setting => setting.words);

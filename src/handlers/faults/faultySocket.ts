@@ -107,7 +107,7 @@ export class FaultySocket implements Socket {
 
   private startTimer(milliseconds: number, act: () => void): void {
     const run = () => {
-      // Unless it was cancelled while it waited for its share of the loop.
+      // A change of the faults may have cleared the timer while it waited for its share of the loop.
       if (this.timers.delete(timer)) this.enter(act);
     };
     const timer = setTimeout(() => runInShare(run), milliseconds).unref();

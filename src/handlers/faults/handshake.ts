@@ -143,7 +143,7 @@ const dripHandshake = defineFault({
   // This stage follows all faults that change the response.
   stage: 'rate',
   takes: 'response',
-  sentence: 'sends the response byte by byte, waiting this time before each',
+  sentence: 'sends the response byte by byte, waiting this time in between',
   parameters: { 'drip-handshake': { kind: duration, default: 10 } },
   make(values, context) {
     let response: Buffer | undefined;

@@ -141,7 +141,7 @@ test('the command fault refuses faults that a connection cannot have', async t =
   t.after(() => terminal.socket.destroy());
   for (const [words, message] of [
     [[1, 'silence'], 'silence is a fault of the handshake, but connection 1 is already open'],
-    [[2, 'masked'], 'masked works on WebSockets only; connection 2 is none'],
+    [[2, 'masked'], 'masked works on WebSockets only, and connection 2 is not one'],
     [[1], 'no faults given; name a fault, or write off to turn faults off'],
     [[9, 'stall'], 'there is no connection 9; pollywog list shows who is connected'],
     [['off', 'stall'], 'fault off takes no faults; name a connection before them'],
