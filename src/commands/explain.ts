@@ -17,7 +17,7 @@ export const explainOptions = {
     kind: choice(['client', 'server'], 'WORD'),
     default: 'client',
     group: 'Explain',
-    help: 'who sent the bytes: client or server',
+    help: 'sender of the bytes: client or server',
   },
   deflate: {
     kind: flag,

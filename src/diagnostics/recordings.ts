@@ -2,7 +2,7 @@
  * Recordings of connections (`--record`, the command `record`): a tap decodes the bytes in both directions, and each session becomes
  * a file. recordings/recording.ts has the format.
  *
- * A client's frame gets the time at which the server read it, so sessions that are replayed together keep the server's order.
+ * A client's frame has the time at which the server read it, so a replay of several sessions keeps the server's order.
  */
 import { log } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';

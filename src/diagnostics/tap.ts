@@ -56,7 +56,7 @@ export function newTaps(): Taps {
   return { isOn: false, all: new Set(), byId: new Map() };
 }
 
-/** @param which the id of an open connection; its taps end with it: the next owner of its id has none */
+/** @param which the id of an open connection; its taps end with the connection, and do not pass to the next with this id */
 export function addTap(taps: Taps, which: number | 'all', tap: Tap): void {
   if (which === 'all') taps.all.add(tap);
   else taps.byId.set(which, (taps.byId.get(which) ?? new Set()).add(tap));

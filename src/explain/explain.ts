@@ -49,7 +49,7 @@ const usualParameters: DeflateParameters = {
   clientMaxWindowBits: 15,
 };
 
-/** @returns the explanations, in the order in which handshakes and frames became complete */
+/** @returns the explanations of handshakes and frames, ordered by their last bytes */
 export function explain(chunks: readonly SentBytes[], { isCompressed }: ExplainSettings): Explanation[] {
   const newSide = (sender: Role): Side => {
     const input = Buffer.concat(chunks.filter(chunk => chunk.sender === sender).map(({ bytes }) => bytes));

@@ -30,9 +30,9 @@ interface Stream {
   /** The bytes so far of the next head or frame, and their number. */
   pieces: Buffer[];
   size: number;
-  /** The size at which the next decoding can succeed. */
+  /** The size at which the next head or frame can be complete. */
   needed: number;
-  /** Bytes to skip: the rest of a request's body, or of a frame whose beginning was not seen. */
+  /** Bytes to skip: the rest of a request's body, or of a frame that began before the recording. */
   toSkip: number;
   /** The payloads of the incomplete message. */
   message:

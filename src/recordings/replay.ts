@@ -17,7 +17,7 @@ import type {
 /** An expected arrival in a session. */
 export type Expected =
   | { readonly kind: 'message'; readonly content: Content }
-  /** A message whose content was not recorded: it was too long, or could not be inflated. */
+  /** A message without recorded content: it was too long, or could not be inflated. */
   | { readonly kind: 'any message' }
   | { readonly kind: 'close'; readonly payload: Buffer }
   /** Bytes that are not a frame. */
@@ -181,7 +181,7 @@ function serverAction(
   };
 }
 
-/** Sends the client's bytes again. The server's bytes are expected to fail the connection, as they did in the recording. */
+/** Sends the client's bytes again. The replay expects the server's bytes to fail the connection, as in the recording. */
 function bytesAction({ from, bytes }: BytesEvent, progress: Progress): ReplayAction | undefined {
   if (from === 'client') return { kind: 'send', bytes, isWhole: false };
   if (progress.isServerClosed) return undefined;
@@ -189,7 +189,7 @@ function bytesAction({ from, bytes }: BytesEvent, progress: Progress): ReplayAct
   return { kind: 'expect', expected: { kind: 'failure', reason: 'as recorded' } };
 }
 
-/** Whether an arrival matches. Messages are compared as a whole: fragments and compression do not matter. */
+/** Whether an arrival matches. Compares whole messages: fragments and compression do not matter. */
 export function isAsExpected(expected: Expected, arrived: Arrived): boolean {
   if (expected.kind === 'any message') return arrived.kind === 'message';
   if (expected.kind === 'message' && arrived.kind === 'message') {

@@ -66,7 +66,7 @@ test('--record writes a private file for each session, with its handshake, its f
     { end: 'client' },
   ]);
   const [, , sent] = recording.events;
-  assert.ok(sent?.kind === 'frame' && sent.raw?.equals(text), 'the raw bytes are those that were sent');
+  assert.ok(sent?.kind === 'frame' && sent.raw?.equals(text), 'the raw bytes are the sent ones');
 });
 
 test('a recording has the bytes of a client that breaks the protocol, and the reason of the close', async () => {

@@ -55,7 +55,7 @@ test('a tap sees arriving bytes, read frames, sent frames, and the end', () => {
   assert.deepEqual([server.taps.isOn, server.taps.byId.size], [false, 0], 'the taps end with the connection');
 });
 
-test('a tap of all connections sees future ones, but not those that carry commands', () => {
+test('a tap of all connections sees future ones, but no control connections', () => {
   const server = newFakeServer();
   const { tap, notes } = newNotes();
   addTap(server.taps, 'all', tap);

@@ -192,7 +192,7 @@ export function parseLineObject(line: Buffer): Fields | undefined {
   return typeof value === 'object' && value !== null ? (value as Fields) : undefined;
 }
 
-/** @returns the length of the JSON object at the start of the line; 0 if it has none, or only a part of one */
+/** @returns the length of the JSON object at the start of the line; 0 without a complete object */
 export function objectEnd(line: Buffer): number {
   let depth = 0;
   let isInString = false;
@@ -211,7 +211,7 @@ export function objectEnd(line: Buffer): number {
 
 const quote = 0x22;
 const backslash = 0x5c;
-const openingBrace = 0x7b;
+export const openingBrace = 0x7b;
 const closingBrace = 0x7d;
 
 function parseJson(text: string): unknown {

@@ -10,6 +10,7 @@ import {
   type LineHead,
   type LogMark,
   objectEnd,
+  openingBrace,
   parseLineObject,
   parseMark,
   parseRecord,
@@ -201,11 +202,9 @@ function* readSegment(files: LogFiles, number: number | undefined, reading: Read
 }
 
 const newline = 0x0a;
-const openingBrace = 0x7b;
 
 /**
- * Cuts off a last line that was written in part. A whole line stays: without its newline, or with other bytes in place of it,
- * which only damage leaves.
+ * Cuts off an incomplete last line. A complete line stays, even if its newline is missing or damaged.
  * @returns the size of the current segment
  */
 function* repairTail(files: LogFiles, reading: Reading): Generator<void, number> {
@@ -220,7 +219,7 @@ function* repairTail(files: LogFiles, reading: Reading): Generator<void, number>
     // A line that only lacks its newline gets it with the next append. A long line may be another program's.
     if (isTooLong ? isOurs : parseLineObject(line) !== undefined) return false;
     const whole = isTooLong ? 0 : objectEnd(line);
-    // After a power cut a file may end in NULs. A line written in part is the beginning of an object, and nothing else.
+    // After a power cut a file may end in NULs. An incomplete line is only the beginning of an object.
     if (!isOurs || whole > 0 || line.includes(0)) reading.isTailDamaged = true;
     end = start + whole;
     return false;
@@ -288,7 +287,7 @@ function noteDamage(reading: Reading): void {
   noteLost(reading, newerSeq(reading));
 }
 
-/** A line has a higher number than what follows it: either its number is damaged, or that of a mark behind it. */
+/** A line has a higher number than the next one: its own number, or the number of a mark after it, is damaged. */
 function noteMisplaced(reading: Reading, seq: number): void {
   noteDamage(reading);
   noteLost(reading, Math.min(seq, reading.lastSeq ?? seq));
