@@ -102,7 +102,7 @@ export interface CloseExpectation {
   readonly codes: readonly number[];
   /** Whether the closing handshake must be complete. If not, the peer may drop TCP instead. */
   readonly isClean: boolean;
-  /** The case is FAILED if the wrong end closes: the peer has overlooked the fault. */
+  /** The case is FAILED if the wrong end closes: the peer did not notice the fault. */
   readonly isWrongEndFatal?: boolean;
   /** A wrong code makes the case FAILED instead of NON-STRICT. */
   readonly isWrongCodeFatal?: boolean;
@@ -205,7 +205,7 @@ export const second = 1000;
 /** A case in the table of its group. `inGroup` adds the title of the group, and its word to the name. */
 export type CaseRow = Omit<ConformanceCase, 'group'>;
 
-/** Cases of one group, whose names begin with the same word. */
+/** Cases of one group. Their names begin with the same word. */
 export function inGroup(group: string, word: string, cases: readonly CaseRow[]): readonly ConformanceCase[] {
   return cases.map(each => ({ ...each, group, name: `${word}/${each.name}` }));
 }
@@ -267,7 +267,7 @@ export const nonStrict = (...happenings: readonly Happening[]): ExpectedOutcome 
   happenings,
 });
 
-/** The peer overlooks the fault: it answers, and the tester closes. */
+/** The peer does not notice the fault: it answers, and the tester closes. */
 export const overlooked = (...happenings: readonly Happening[]): ExpectedOutcome => ({
   ...{ verdict: 'NON-STRICT', happenings },
   close: { by: 'tester', codes: [CloseCode.NormalClosure], isClean: false },
@@ -285,7 +285,7 @@ export function failedByPeer(code: number, details: Partial<CloseExpectation> = 
   return { by: 'peer', codes: [code], isClean: false, ...details };
 }
 
-/** The peer echoes what the steps send, and the tester closes. */
+/** The peer answers with these happenings, and the tester closes. */
 export function answered(
   steps: readonly Step[],
   happenings: readonly Happening[],

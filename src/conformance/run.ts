@@ -60,7 +60,7 @@ export interface CaseRun extends CaseEvidence {
   readonly patience: number;
   /** For the driver: writes, in order. */
   output: Buffer[];
-  /** Whether the next frame joins the last element of `output`, so that both arrive together. */
+  /** Whether the next frame joins the last element of `output`: both arrive together. */
   isLastWriteOpen: boolean;
   /** For the driver: end TCP when the output is written. */
   isDropping: boolean;
@@ -218,7 +218,7 @@ function startClose(run: CaseRun, code: number): void {
   if (run.endpoint.state === 'OPEN') sendCloseFrame(run, Buffer.from([code >>> 8, code & 0xff]));
 }
 
-/** For the driver: the writes since the last call, which the caller owns. */
+/** For the driver: the writes since the last call. The caller owns them. */
 export function takeOutput(run: CaseRun): Buffer[] {
   const { output } = run;
   run.output = [];
@@ -284,7 +284,7 @@ function receiveMessage(run: CaseRun, isText: boolean, payload: Buffer): void {
   const { step } = roundTrips;
   const sent = step.message(roundTrips.done);
   if (sent.isText !== isText || !sent.payload.equals(payload)) {
-    run.wrongEcho = `echo ${roundTrips.done + 1} of ${step.count} differs from what was sent`;
+    run.wrongEcho = `echo ${roundTrips.done + 1} of ${step.count} differs from its message`;
     startClose(run, CloseCode.NormalClosure);
     return;
   }
@@ -326,7 +326,7 @@ function receiveClose(run: CaseRun): void {
   run.remoteReason = control.reason;
   run.isClean = true;
   if (isReplyDue) {
-    // RFC 6455 §5.5.1: a close frame is answered with one, which typically has the same code.
+    // RFC 6455 §5.5.1: a close frame is answered with one, typically with the same code.
     write(run, [closeFrameOf(run.writer, controlPayload())]);
     run.localCode = run.remoteCode;
   }

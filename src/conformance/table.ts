@@ -1,4 +1,4 @@
-/** The one table of cases: the classic ones first, in the classic suite's order, then ours. */
+/** The one table of cases: the classic ones first, in the classic suite's order, then Pollywog's own. */
 import type { ConformanceCase } from './case.ts';
 import { autoFragments } from './cases/autoFragments.ts';
 import { closing } from './cases/closing.ts';

@@ -107,7 +107,7 @@ function judgeBehavior(
     return { verdict: 'UNIMPLEMENTED', sentence: 'The peer did not negotiate permessage-deflate.' };
   }
   if (violation !== undefined) return { verdict: 'FAILED', sentence: `The peer broke a rule: ${violation}.` };
-  if (wrongEcho !== undefined) return { verdict: 'FAILED', sentence: `The ${wrongEcho}.` };
+  if (wrongEcho !== undefined) return { verdict: 'FAILED', sentence: `${capitalized(wrongEcho)}.` };
   if (run.echoes < roundTripsOf(run.plan)) {
     return { verdict: 'FAILED', sentence: 'Not all messages were echoed in time.' };
   }
@@ -157,7 +157,7 @@ export function handshakeResult(
   return {
     ...{ test, behavior: verdict, behaviorClose: 'OK', verdict },
     ...{
-      result: `${sentence[0]!.toUpperCase()}${sentence.slice(1)}.`,
+      result: `${capitalized(sentence)}.`,
       resultClose: 'There was no connection.',
     },
     expected: showHandshake(test),
@@ -172,12 +172,16 @@ function showHandshake({ handshake }: ConformanceCase): string {
   return refusal === undefined ? '101, a valid handshake' : `a refusal with ${refusal.statuses.join(' or ')}`;
 }
 
+const capitalized = (text: string) => `${text[0]!.toUpperCase()}${text.slice(1)}`;
+
 /** The worse of both verdicts. */
 export function combined(behavior: CaseVerdict, behaviorClose: CloseVerdict): CaseVerdict {
   if (behavior !== 'OK' && behavior !== 'NON-STRICT') return behavior;
   if (behaviorClose === 'FAILED' || behaviorClose === 'UNCLEAN') return 'FAILED';
   return behaviorClose === 'OK' || behaviorClose === 'INFORMATIONAL' ? behavior : 'NON-STRICT';
 }
+
+const showEchoes = (count: number) => `${count} ${count === 1 ? 'echo' : 'echoes'}`;
 
 /** The number of round trips in the plan. */
 function roundTripsOf({ steps }: CasePlan): number {
@@ -187,7 +191,7 @@ function roundTripsOf({ steps }: CasePlan): number {
 function showExpected({ plan }: CaseEvidence): string {
   const { outcomes, close } = plan;
   const trips = roundTripsOf(plan);
-  const first = trips > 0 ? `${trips} echoes` : showHappenings(outcomes[0]?.happenings ?? []);
+  const first = trips > 0 ? showEchoes(trips) : showHappenings(outcomes[0]?.happenings ?? []);
   const codes = close.codes.join(' or ');
   return `${first}, then ${close.by === 'peer' ? `the peer closes with ${codes}` : `a close with ${codes}`}`;
 }
@@ -201,6 +205,6 @@ function showSeen(run: CaseEvidence): string {
     : run.isDroppedByTester
       ? 'no reply to the close'
       : 'the end of TCP without a close frame';
-  const events = roundTripsOf(run.plan) === 0 ? showHappenings(happenings) : `${run.echoes} echoes`;
+  const events = roundTripsOf(run.plan) === 0 ? showHappenings(happenings) : showEchoes(run.echoes);
   return `${events}, then ${end}`;
 }

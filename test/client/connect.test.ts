@@ -49,7 +49,7 @@ test('a client sends texts and bytes, and iterates over the messages until it is
   assert.deepEqual(await client.closed, { code: 4001, reason: '' });
   assert.equal(client.isOpen, false);
   assert.equal(await client.next(), undefined);
-  await client.send('to nobody');
+  await client.send('too late');
 });
 
 test('a ping resolves when its own pong arrives, and throws if its payload is too long', async t => {

@@ -26,7 +26,7 @@ function begin(number: string, role: Role = 'client'): CaseRun {
   return beginCase(found, role, undefined);
 }
 
-/** Takes what the tester wrote. */
+/** Takes the tester's output. */
 function written(run: CaseRun): Buffer {
   return Buffer.concat(takeOutput(run));
 }
@@ -230,5 +230,5 @@ test('the result of round trips that end early has the number of echoes', () => 
   const result = endCase(run);
   assert.equal(result.verdict, 'FAILED');
   assert.equal(result.expected, '1000 echoes, then a close with 1000');
-  assert.match(result.seen, /^1 echoes, then/);
+  assert.match(result.seen, /^1 echo, then/);
 });

@@ -45,7 +45,7 @@ describe('grantDeflate', () => {
     grantDeflate(parseExtensions(header, 400), wishes);
   const plain = { clientNoContextTakeover: false };
 
-  test('accepts the first usable offer, and grants what it asks for', () => {
+  test('accepts the first usable offer, and grants its parameters', () => {
     assert.equal(grant('permessage-deflate', plain)?.response, 'permessage-deflate');
     assert.deepEqual(
       grant(

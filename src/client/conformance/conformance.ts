@@ -134,7 +134,7 @@ function summary({ results, duration }: Report): string {
   return `${results.length} cases in ${seconds(duration)} s: ${shown}`;
 }
 
-/** @returns a file descriptor, which the end of the process closes; undefined for stdout */
+/** @returns a file descriptor, open until the process ends; undefined for stdout */
 function openReport(file: string): number | undefined {
   if (file === '-') return undefined;
   try {

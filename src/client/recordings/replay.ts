@@ -1,5 +1,5 @@
 /**
- * `--replay`: plays the client's side of recordings against a server, and compares what the server sends.
+ * `--replay`: plays the client's side of recordings against a server, and compares the server's messages.
  *
  * Before each action, the replay waits in all sessions for everything that the recorded server had sent by then. Before another
  * session acts, a ping ensures that the server has read the last action. So the server reads all sessions in the recorded order, at

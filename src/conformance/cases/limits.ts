@@ -16,7 +16,7 @@ const MiB = 1024 * KiB;
 
 const group = 'Limits';
 
-/** The two kinds of messages, whose numbers alternate: 9.1.x is text, 9.2.x binary, and so on. */
+/** The two kinds of messages. Their numbers alternate: 9.1.x is text, 9.2.x binary, and so on. */
 const kinds = [
   { word: 'text', isText: true, offset: 0 },
   { word: 'binary', isText: false, offset: 1 },

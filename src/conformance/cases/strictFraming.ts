@@ -93,8 +93,7 @@ const lengths = inGroup('Lengths', 'lengths', [
   notMinimal('300-in-8-bytes', letters, 8),
   {
     name: 'top-bit',
-    description:
-      'Sends the header of a binary frame with a length of 2^63, whose most significant bit must be 0.',
+    description: 'Sends the header of a binary frame with a length of 2^63: its most significant bit is 1.',
     expectation: 'The peer fails the connection with 1002.',
     plan: () => mustFail([sendBinary('', { form: { announced: 2n ** 63n } })]),
   },

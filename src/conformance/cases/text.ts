@@ -21,7 +21,7 @@ import {
   wait,
 } from '../case.ts';
 
-/** "κόσμε", whose second letter has three bytes (U+1F79) instead of two. */
+/** "κόσμε": the second letter has three bytes (U+1F79) instead of two. */
 export const greek = hex('cebae1bdb9cf83cebcceb5');
 const umlauts = Buffer.from('Hello-µ@ßöäüàá-UTF-8!!');
 /** The offset at which 6.2.2 splits the text: between two characters. */
@@ -261,7 +261,7 @@ export const sections: readonly (readonly [name: string, what: string, sequences
   ['last-of-length', 'the last character of its length', ['7f', 'dfbf', 'efbfbf', 'f48fbfbf']],
   [
     'above-last',
-    'the last sequence of its length, which encodes no character',
+    'the last sequence of its length, above U+10FFFF',
     ['!f7bfbfbf', '!fbbfbfbfbf', '!fdbfbfbfbfbf'],
   ],
   ['border', 'a code point next to a boundary', ['ed9fbf', 'ee8080', 'efbfbd', 'f48fbfbf', '!f4908080']],

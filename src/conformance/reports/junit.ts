@@ -1,4 +1,4 @@
-/** The report as JUnit XML, which CI services read. A group is a suite. */
+/** The report as JUnit XML, for CI services. A group is a suite. */
 import { markupText } from './markup.ts';
 import { byGroup, isFailure, type Report, reasonOf, seconds, type TimedResult, titleOf } from './report.ts';
 
