@@ -58,10 +58,10 @@ export interface CaseRun extends CaseEvidence {
   readonly writer: FrameWriter;
   /** The shortest deadline in milliseconds, for busy machines. The waits in the steps are exact. */
   readonly patience: number;
-  /** For the driver: writes, in order. */
+  /** Complete writes, in order; the driver gets them from `takeOutput`. */
   output: Buffer[];
-  /** Whether the next frame joins the last element of `output`: both arrive together. */
-  isLastWriteOpen: boolean;
+  /** The frames of the next write: they arrive together. */
+  joined: Buffer[];
   /** For the driver: end TCP when the output is written. */
   isDropping: boolean;
   /** For the driver: milliseconds until `timePassed` is due; undefined for never. */
@@ -107,7 +107,7 @@ export function beginCase(
     writer: newFrameWriter(role, deflater),
     ...{
       output: [],
-      isLastWriteOpen: false,
+      joined: [],
       isDropping: false,
       wait: undefined,
       isWaitNew: false,
@@ -186,14 +186,19 @@ function takeStep(run: CaseRun, step: Exclude<Step, { do: 'wait' | 'round trips'
 
 /** Joins the frames to the previous ones in one write, unless a wait or chops separate them. */
 function write(run: CaseRun, frames: readonly Buffer[]): void {
-  const last = run.isLastWriteOpen ? run.output.pop() : undefined;
-  run.output.push(Buffer.concat(last === undefined ? frames : [last, ...frames]));
-  run.isLastWriteOpen = true;
+  for (const frame of frames) run.joined.push(frame);
+}
+
+/** Completes the write that frames may join. */
+function endWrite(run: CaseRun): void {
+  if (run.joined.length === 0) return;
+  run.output.push(Buffer.concat(run.joined));
+  run.joined = [];
 }
 
 function writeApart(run: CaseRun, pieces: readonly Buffer[]): void {
-  run.output.push(...pieces);
-  run.isLastWriteOpen = false;
+  endWrite(run);
+  for (const piece of pieces) run.output.push(piece);
 }
 
 function sendTrip(run: CaseRun, step: RoundTripsStep, index: number): void {
@@ -220,9 +225,9 @@ function startClose(run: CaseRun, code: number): void {
 
 /** For the driver: the writes since the last call. The caller owns them. */
 export function takeOutput(run: CaseRun): Buffer[] {
+  endWrite(run);
   const { output } = run;
   run.output = [];
-  run.isLastWriteOpen = false;
   return output;
 }
 
