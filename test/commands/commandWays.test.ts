@@ -172,7 +172,7 @@ const cases: readonly Case[] = [
   {
     words: ['fault', ids.echo, 'silence'],
     exit: 1,
-    says: 'silence is a fault of the handshake, which is over on connection #\n',
+    says: 'silence is a fault of the handshake, but connection # is already open\n',
   },
   { words: ['fault', 'off', '--json'], says: '{"connections":#}\n' },
   { words: ['disconnect', ids.victim, '999'], exit: 2, says: /^code must be a close code, .* not "#"\n$/ },
