@@ -1,10 +1,10 @@
 /** Writes the tester's frames, the invalid ones too. A tester in a client's role masks them (RFC 6455 §5.3). */
 import { Buffer } from 'node:buffer';
 import { randomInt } from 'node:crypto';
-import { Opcode } from '../protocol/codes.ts';
+import { Opcode, type Role } from '../protocol/codes.ts';
 import { encodeAnyFrame } from '../protocol/websocket/anyFrame.ts';
 import { type DeflateContext, deflateMessage } from '../protocol/websocket/deflate.ts';
-import { FIN, type Role, RSV1, writeFrameHeader } from '../protocol/websocket/frame.ts';
+import { FIN, RSV1, writeFrameHeader } from '../protocol/websocket/frame.ts';
 import { advanceKey, unmask } from '../protocol/websocket/mask.ts';
 import type { FrameStep, HeadStep, OutgoingData } from './case.ts';
 

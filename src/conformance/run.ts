@@ -8,7 +8,7 @@
  * `run.wait` milliseconds after the call that set `run.isWaitNew`.
  */
 import { Buffer } from 'node:buffer';
-import { CloseCode, Opcode } from '../protocol/codes.ts';
+import { CloseCode, Opcode, type Role } from '../protocol/codes.ts';
 import { newContextOf } from '../protocol/websocket/deflate.ts';
 import {
   control,
@@ -24,7 +24,6 @@ import {
   startClosing,
 } from '../protocol/websocket/endpoint.ts';
 import type { DeflateParameters } from '../protocol/websocket/extensions.ts';
-import type { Role } from '../protocol/websocket/frame.ts';
 import type { ConformanceCase, Happening, RoundTripsStep, Step } from './case.ts';
 import {
   chopped,

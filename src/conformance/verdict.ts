@@ -1,5 +1,5 @@
 /** The verdict on a case: compares the happenings with the plan, and judges how the connection ended. */
-import type { Role } from '../protocol/websocket/frame.ts';
+import type { Role } from '../protocol/codes.ts';
 import type { CasePlan, CloseExpectation, ConformanceCase, ExpectedOutcome, Happening } from './case.ts';
 import { matches, showHappenings } from './happenings.ts';
 

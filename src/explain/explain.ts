@@ -1,13 +1,12 @@
 /** Explains the bytes of one or both ends of a connection: handshakes, then frames. */
 import { Buffer } from 'node:buffer';
-import { ProtocolError } from '../protocol/codes.ts';
+import { ProtocolError, type Role } from '../protocol/codes.ts';
 import { newContextOf } from '../protocol/websocket/deflate.ts';
 import {
   acceptDeflateResponse,
   type DeflateParameters,
   parseExtensions,
 } from '../protocol/websocket/extensions.ts';
-import type { Role } from '../protocol/websocket/frame.ts';
 import { explainFrame, type FrameStream, newFrameStream } from './frames.ts';
 import {
   beginsHandshake,

@@ -4,10 +4,16 @@
  */
 import { Buffer } from 'node:buffer';
 import { printableJson } from '../log/printable.ts';
-import { CloseCode, isSendableCloseCode, Opcode, opcodeNames, ProtocolError } from '../protocol/codes.ts';
+import {
+  CloseCode,
+  isSendableCloseCode,
+  Opcode,
+  opcodeNames,
+  ProtocolError,
+  type Role,
+} from '../protocol/codes.ts';
 import { maxControlPayload } from '../protocol/limits.ts';
 import { type DeflateContext, inflateMessage } from '../protocol/websocket/deflate.ts';
-import type { Role } from '../protocol/websocket/frame.ts';
 import { checkUtf8, utf8Invalid, utf8Start } from '../protocol/websocket/utf8.ts';
 import type { Breach, Field, FrameExplanation } from './records.ts';
 

@@ -1,9 +1,8 @@
 /** Explains opening handshakes line by line, RFC 6455 §4, and computes the accept value step by step. */
 import { Buffer } from 'node:buffer';
-import { ProtocolError } from '../protocol/codes.ts';
+import { ProtocolError, type Role } from '../protocol/codes.ts';
 import { hasToken, isToken, splitList } from '../protocol/http/fields.ts';
 import { parseExtensions } from '../protocol/websocket/extensions.ts';
-import type { Role } from '../protocol/websocket/frame.ts';
 import { acceptValueFor, handshakeGuid } from '../protocol/websocket/handshake.ts';
 import type { Breach, HandshakeExplanation, LineExplanation } from './records.ts';
 

@@ -1,5 +1,5 @@
 /** The output of `explain`: fields with their values and meanings, and the rules that the bytes break. */
-import type { Role } from '../protocol/websocket/frame.ts';
+import type { Role } from '../protocol/codes.ts';
 
 /** A field of a frame: some bits of the header, or some bytes. */
 export interface Field {
@@ -18,12 +18,16 @@ export interface Field {
   readonly meaning: string;
   /** The section that defines the field: `RFC 6455 §5.2`. */
   readonly section: string;
+  /** The ids of its rules in the ledger: `5.2-a`. */
+  readonly rules?: readonly string[];
 }
 
 /** A rule that the sender broke. */
 export interface Breach {
   readonly rule: string;
   readonly section: string;
+  /** The ids of this rule in the ledger. */
+  readonly rules?: readonly string[];
   /** The index of the byte that proves the breach. */
   readonly at: number;
   /** The receiver's duty, a sentence. */

@@ -1,4 +1,7 @@
-/** Opcodes and close codes of RFC 6455, and the error that carries a code. */
+/** The roles, opcodes and close codes of RFC 6455, and the error that carries a code. */
+
+/** Our side of the connection: a client masks its frames, a server must not (RFC 6455 §5.1). */
+export type Role = 'server' | 'client';
 
 /** Opcodes, RFC 6455 §5.2, §11.8 [5.2-b]. A set high bit (8 and up) marks a control frame (§5.5). */
 export const Opcode = {

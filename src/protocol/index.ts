@@ -8,7 +8,7 @@
  */
 
 export type { ByteRange } from './buffers.ts';
-export { CloseCode, isSendableCloseCode, Opcode, ProtocolError } from './codes.ts';
+export { CloseCode, isSendableCloseCode, Opcode, ProtocolError, type Role } from './codes.ts';
 export {
   encodeResponse,
   type Head,
@@ -42,7 +42,7 @@ export {
   startClosing,
 } from './websocket/endpoint.ts';
 export type { Compression, DeflateParameters } from './websocket/extensions.ts';
-export { FIN, frameHeaderSize, type Role, RSV1, writeFrameHeader } from './websocket/frame.ts';
+export { FIN, frameHeaderSize, RSV1, writeFrameHeader } from './websocket/frame.ts';
 export { type Accepted, acceptHandshake, type HandshakePolicy } from './websocket/handshake.ts';
 export { unmask as applyMask } from './websocket/mask.ts';
 export { type Message, messageBytes, messageText } from './websocket/message.ts';

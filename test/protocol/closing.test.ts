@@ -1,9 +1,8 @@
 /** The closing handshake, RFC 6455 §5.5.1 and §7, in every order. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { isSendableCloseCode } from '../../src/protocol/codes.ts';
+import { isSendableCloseCode, type Role } from '../../src/protocol/codes.ts';
 import { closePayload } from '../../src/protocol/websocket/endpoint.ts';
-import type { Role } from '../../src/protocol/websocket/frame.ts';
 import { close, fail, newRecord, plainServer, readEvents, setUpEndpoint } from '../support/endpointRun.ts';
 import { type FrameOptions, frame, opcode, closePayload as peerClose } from '../support/rawFrame.ts';
 

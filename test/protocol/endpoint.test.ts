@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Opcode } from '../../src/protocol/codes.ts';
+import { Opcode, type Role } from '../../src/protocol/codes.ts';
 import { absoluteMaxMessage } from '../../src/protocol/limits.ts';
 import { control, nextEvent, ProtocolEvent } from '../../src/protocol/websocket/endpoint.ts';
-import type { Role } from '../../src/protocol/websocket/frame.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
 import {
   close,

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { ProtocolError } from '../../src/protocol/codes.ts';
+import { ProtocolError, type Role } from '../../src/protocol/codes.ts';
 import {
   type FrameHeader,
   frameHeaderSize,
   newFrameHeader,
-  type Role,
   readFrameHeader,
   writeFrameHeader,
 } from '../../src/protocol/websocket/frame.ts';

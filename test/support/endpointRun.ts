@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
-import { CloseCode } from '../../src/protocol/codes.ts';
+import { CloseCode, type Role } from '../../src/protocol/codes.ts';
 import { newDeflateContext } from '../../src/protocol/websocket/deflate.ts';
 import {
   closePayload,
@@ -17,7 +17,6 @@ import {
   releaseMessage,
   startClosing,
 } from '../../src/protocol/websocket/endpoint.ts';
-import type { Role } from '../../src/protocol/websocket/frame.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
 import type { Message } from '../../src/protocol/websocket/message.ts';
 

@@ -18,11 +18,10 @@ import {
   type ZlibOptions,
 } from 'node:zlib';
 import { enlarge, giveBuffer } from '../buffers.ts';
-import { CloseCode, ProtocolError } from '../codes.ts';
+import { CloseCode, ProtocolError, type Role } from '../codes.ts';
 import { inflateSlice, maxDeflateStreams } from '../limits.ts';
 import { workUnits } from '../workUnits.ts';
 import type { DeflateParameters } from './extensions.ts';
-import type { Role } from './frame.ts';
 
 /** What one direction of a connection, sending or receiving, keeps between messages. */
 export interface DeflateContext {

@@ -12,10 +12,10 @@
  */
 
 import { type ByteRange, giveBuffer } from '../buffers.ts';
-import { CloseCode, isSendableCloseCode, Opcode, ProtocolError } from '../codes.ts';
+import { CloseCode, isSendableCloseCode, Opcode, ProtocolError, type Role } from '../codes.ts';
 import { absoluteMaxMessage, maxCloseReason } from '../limits.ts';
 import { type DeflateContext, dropInflation } from './deflate.ts';
-import { type FrameHeader, type Role, readFrameHeader } from './frame.ts';
+import { type FrameHeader, readFrameHeader } from './frame.ts';
 import { unmask } from './mask.ts';
 import {
   addPayload,

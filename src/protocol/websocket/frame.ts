@@ -14,15 +14,12 @@
  */
 
 import type { ByteRange } from '../buffers.ts';
-import { CloseCode, ProtocolError } from '../codes.ts';
+import { CloseCode, ProtocolError, type Role } from '../codes.ts';
 import { maxControlPayload } from '../limits.ts';
 
 /** Bits of a frame's first byte (RFC 6455 §5.2). RSV1 marks a compressed message (RFC 7692 §6). */
 export const FIN = 0x80;
 export const RSV1 = 0x40;
-
-/** Our side of the connection: a client masks its frames, a server must not (RFC 6455 §5.1). */
-export type Role = 'server' | 'client';
 
 /** A frame's header. One record is filled again for each frame. */
 export interface FrameHeader {
