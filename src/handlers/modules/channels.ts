@@ -5,6 +5,7 @@ import { channelNameFault, idOf } from '../channels/names.ts';
 import { contentFault, publicationFault } from '../channels/publication.ts';
 import { publish } from '../channels/publish.ts';
 import type { ChannelMessage, Channels, Publication, Published } from '../channels/records.ts';
+import { keptMessages } from '../channels/retention.ts';
 import { defer, isDeferring, ScopedMessage, sendableBytes } from './callScope.ts';
 import type * as user from './interface.ts';
 
@@ -56,6 +57,16 @@ export function newModuleChannels(
         channel.listeners.delete(receive);
         dropIfUnused(all, channel);
       };
+    },
+
+    history(name, last) {
+      const all = check(name);
+      if (last !== undefined && !(Number.isInteger(last) && last >= 0))
+        throw new RangeError(`history takes a number of messages, not ${String(last)}`);
+      const channel = all.byName.get(name);
+      if (channel === undefined) return [];
+      const kept = [...keptMessages(channel)];
+      return kept.slice(last === undefined ? 0 : Math.max(0, kept.length - last)).map(one => shown(all, one));
     },
   };
 }

@@ -123,6 +123,12 @@ export interface Channels {
    * unsubscribe in `stopped`. @returns ends the subscription
    */
   subscribe(channel: string, listener: (message: ChannelMessage) => void): () => void;
+  /**
+   * The messages that the channel keeps, oldest first: with `--data`, also those from before a restart. A message that is being
+   * published is missing until its promise has resolved. @param last only so many of the newest ones
+   * @throws RangeError if the name or the number is not valid
+   */
+  history(channel: string, last?: number): readonly ChannelMessage[];
 }
 
 /** What all connections of a module share. */

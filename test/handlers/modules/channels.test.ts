@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openServer, run } from '../../support/commandWays.ts';
 import { newFolder } from '../../support/modules.ts';
+import { temporaryFolder } from '../../support/temporaryFolder.ts';
 
 const source = `
 const heard = [];
@@ -20,12 +21,14 @@ export default {
       });
     }
     if (does === 'end') end();
+    if (does === 'history')
+      return channels.history(name, ...words.map(Number)).map(one => [one.kind, one.event ?? null, one.text()]);
     return { heard };
   },
 };`;
 
-async function openDesk(t: Parameters<typeof openServer>[0]) {
-  const server = await openServer(t, '--handlers', newFolder({ 'desk.mjs': source }).path);
+async function openDesk(t: Parameters<typeof openServer>[0], ...options: string[]) {
+  const server = await openServer(t, ...options, '--handlers', newFolder({ 'desk.mjs': source }).path);
   const ask = async (...words: string[]) => {
     const told = await run(['--control', server.control, '--json', ...words]);
     return told.exit === 0 ? JSON.parse(told.stdout) : told.stderr;
@@ -63,6 +66,31 @@ test('a module hears what is published until it ends its subscription, even if i
   await desk('end');
   await ask('publish', 'a/b', 'too late');
   assert.deepEqual(await desk('heard'), { heard });
+});
+
+test('a module reads what a channel keeps, oldest first, and after a restart with --data too', async t => {
+  const data = temporaryFolder();
+  const first = await openDesk(t, '--data', data);
+  assert.deepEqual(await first.desk('history', 'a/b'), []);
+  assert.deepEqual(await first.ask('channels'), [], 'reading creates no channel');
+  await first.desk('publish', 'a/b', 'one', '{"event":"greeting"}');
+  await first.desk('publish', 'a/c', 'elsewhere');
+  await first.desk('publish', 'a/b', '2', '{"as":"json"}');
+  await first.desk('publish', 'a/b', 'three');
+  const all = [
+    ['text', 'greeting', 'one'],
+    ['json', null, '2'],
+    ['text', null, 'three'],
+  ];
+  assert.deepEqual(await first.desk('history', 'a/b'), all);
+  await first.server.stop();
+  const { desk } = await openDesk(t, '--data', data);
+  assert.deepEqual(await desk('history', 'a/b'), all);
+  assert.deepEqual(await desk('history', 'a/b', '2'), all.slice(1));
+  assert.deepEqual(await desk('history', 'a/b', '0'), []);
+  assert.deepEqual(await desk('history', 'a/b', '9'), all);
+  assert.match(String(await desk('history', 'a/b', '1.5')), /RangeError: history takes a number of messages, not 1.5/);
+  assert.match(String(await desk('history', 'a//b')), /RangeError/);
 });
 
 test('a module cannot publish in a channel that cannot exist, an event of two lines or broken JSON', async t => {
