@@ -89,7 +89,10 @@ test('a module reads what a channel keeps, oldest first, and after a restart wit
   assert.deepEqual(await desk('history', 'a/b', '2'), all.slice(1));
   assert.deepEqual(await desk('history', 'a/b', '0'), []);
   assert.deepEqual(await desk('history', 'a/b', '9'), all);
-  assert.match(String(await desk('history', 'a/b', '1.5')), /RangeError: history takes a number of messages, not 1.5/);
+  assert.match(
+    String(await desk('history', 'a/b', '1.5')),
+    /RangeError: history takes a number of messages, not 1.5/,
+  );
   assert.match(String(await desk('history', 'a//b')), /RangeError/);
 });
 

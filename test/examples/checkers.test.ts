@@ -1,0 +1,37 @@
+/** The example of a module, checkers/: its own tests, which import the package as its author would, and its types. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { root } from '../support/documents.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+
+const home = fileURLToPath(root);
+const example = join(home, 'test/examples/checkers');
+
+test('the tests of the example pass', { timeout: 120_000 }, () => {
+  const files = readdirSync(join(example, 'test')).map(name => join(example, 'test', name));
+  const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
+  const words = ['--test', '--test-reporter=tap', ...files.filter(name => name.endsWith('.test.mjs'))];
+  const { stdout } = spawnSync(process.execPath, words, { env: environment, encoding: 'utf8' });
+  const failed = stdout.split(/(?=^ *not ok )/m).slice(1);
+  assert.match(stdout, /^# fail 0$/m, failed.join(''));
+  assert.ok(Number(/^# pass (\d+)$/m.exec(stdout)?.[1]) > 30, stdout);
+});
+
+test('the types of the example agree with those of the package', { timeout: 120_000 }, () => {
+  const folder = temporaryFolder();
+  symlinkSync(join(home, 'node_modules'), join(folder, 'node_modules'));
+  const compilerOptions = {
+    ...{ target: 'es2022', module: 'nodenext', lib: ['es2023', 'dom', 'dom.iterable'], types: ['node'] },
+    ...{ strict: true, noEmit: true, checkJs: true, allowJs: true, skipLibCheck: true, noUnusedLocals: true },
+    ...{ exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, verbatimModuleSyntax: true },
+  };
+  const configuration = join(folder, 'tsconfig.json');
+  writeFileSync(configuration, JSON.stringify({ compilerOptions, include: [`${example}/**/*.mjs`] }));
+  const compiler = join(home, 'node_modules/.bin/tsc');
+  const { stdout, status } = spawnSync(compiler, ['-p', configuration], { encoding: 'utf8' });
+  assert.deepEqual([stdout, status], ['', 0]);
+});
