@@ -23,7 +23,7 @@ serve: build ## install, build, and run the server on PORT=8080 of HOST=127.0.0.
 build: node_modules ## compile src/ into dist/
 	@$(bin)/tsc -p tsconfig.json
 	@$(bin)/tsc -p src/testing
-	@rm -f dist/manual/*.md && cp src/manual/*.md src/manual/*.json dist/manual/
+	@rm -rf dist/manual/*.md dist/manual/tour && cp -R src/manual/*.md src/manual/*.json src/manual/tour dist/manual/
 	@$(bin)/tsc -p src/web/page
 	@rm -rf dist/web/page && mkdir -p dist/web/page && cp src/web/page/*.html dist/web/page/
 	@$(bin)/esbuild src/web/page/chat.ts src/web/page/channel.ts src/web/page/*.css --bundle --minify --format=esm --target=es2022 \
@@ -49,7 +49,7 @@ test-nodes-core: test-nodes ## the fast core of the tests, on the oldest Node an
 build-tests: node_modules
 	@$(bin)/tsc -p test/tsconfig.json
 	@cp package.json build/
-	@rm -f build/src/manual/*.md && cp src/manual/*.md build/src/manual/
+	@rm -rf build/src/manual/*.md build/src/manual/tour && cp -R src/manual/*.md src/manual/tour build/src/manual/
 
 check: node_modules ## run everything that CI runs: format, lint, types, tests
 	$(bin)/biome check --error-on-warnings
@@ -83,6 +83,20 @@ ledger: build-tests ## compare the rules of RFC 6455 with the markers beside the
 
 ledger-proof: build build-tests ## break each marked check, and require that its test fails; ONLY=5.1-2 or ONLY=FOLDER for some
 	@node build/test/ledger/ledgerProof.js $(if $(ONLY),--only $(ONLY))
+
+.PHONY: tour exercise
+tour: build-tests ## write the code of src/ that the chapters of the course show into src/manual/tour/
+	@node build/test/manual/writeTour.js
+
+# `make exercise 4`: the number is a goal, too.
+exercise_number := $(filter 1 2 3 4 5 6 7 8,$(MAKECMDGOALS))
+exercise: build build-tests ## check your solution of an exercise of the course: `make exercise 1` to 8
+	@node build/test/manual/exercise.js $(exercise_number)
+ifneq ($(exercise_number),)
+.PHONY: $(exercise_number)
+$(exercise_number):
+	@:
+endif
 
 kill: build build-tests ## kill -9 the chat and channels under load, TIMES=100, and compare the log with what clients got
 	node build/test/handlers/chat/killNine.js --times $(TIMES)

@@ -1,6 +1,6 @@
 /** What `help` prints: the commands and the subjects of the manual, or one of them. */
 import { faults } from '../handlers/faults/table.ts';
-import { readPage, subjects } from '../manual/pages.ts';
+import { isChapter, readPage, subjects } from '../manual/pages.ts';
 import { plainText, terminalText } from '../manual/terminal.ts';
 import { nearest, quoted, UsageError } from '../options/error.ts';
 import { wrap } from '../options/help.ts';
@@ -79,7 +79,9 @@ export function commandNames(): string[] {
 
 /** The answer to `help` without a word. */
 export function helpOverview(): string {
-  const pages = subjects().map(readPage);
+  const pages = subjects()
+    .filter(subject => !isChapter(subject))
+    .map(readPage);
   const width = Math.max(...pages.map(({ subject }) => subject.length));
   return [
     'Usage: pollywog COMMAND [WORD]... [--json] [--control FILE]',

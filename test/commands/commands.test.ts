@@ -10,7 +10,7 @@ import {
   usage,
 } from '../../src/commands/commands.ts';
 import { commandHelp, commandLines, helpOn, helpOverview } from '../../src/commands/help.ts';
-import { readPage, subjects } from '../../src/manual/pages.ts';
+import { isChapter, readPage, subjects } from '../../src/manual/pages.ts';
 
 const bytes = Buffer.from([0, 255]);
 const noBytes = () => assert.fail('no file was named');
@@ -242,7 +242,7 @@ describe('the table of commands', () => {
       assert.ok(commandLines().some(line => line.startsWith(`  ${name} `)));
       assert.match(helpOn(name), new RegExp(`^Usage: pollywog ${name}`));
     }
-    for (const subject of subjects())
+    for (const subject of subjects().filter(subject => !isChapter(subject)))
       assert.ok(
         page.some(line => line.startsWith(`  ${subject} `)),
         subject,

@@ -30,8 +30,10 @@ function documentOf(page: string): Document {
 
 /** @param page a subject of the manual, or `README` */
 export function examplesOf(page: string): Example[] {
-  const blocks = documentOf(page).text.matchAll(/^```(\w*)\n(.*?)^```$/gms);
-  return [...blocks].map(([, language, code = '']) => ({ language: language || 'output', code }));
+  // Code that is included from the source has a test of its own (tour.test.ts).
+  const blocks = documentOf(page).text.matchAll(/^```(\w*)( [^\n]+)?\n(.*?)^```$/gms);
+  const examples = [...blocks].filter(([, , source]) => source === undefined);
+  return examples.map(([, language, , code = '']) => ({ language: language || 'output', code }));
 }
 
 /** @param mark a language, a space, and a text that only this block in that language has */
@@ -66,11 +68,16 @@ export function testExamples(page: string, runners: Readonly<Record<string, Runn
 export interface Workshop {
   readonly folder: string;
   readonly control: string;
+  /** The chapters of the course show the log as text. */
+  readonly logFormat: 'json' | 'text';
   server: ServerProcess | undefined;
 }
 
 /** Makes a folder where `pollywog` and `pollywog-client` are the project's own. */
-export function newWorkshop(files: Readonly<Record<string, string>> = {}): Workshop {
+export function newWorkshop(
+  files: Readonly<Record<string, string>> = {},
+  logFormat: Workshop['logFormat'] = 'json',
+): Workshop {
   const folder = temporaryFolder();
   const program = (name: string, script: string) => writeExecutable(join(folder, 'bin', name), script);
   const client = fileURLToPath(new URL('dist/client.js', root));
@@ -83,7 +90,7 @@ export function newWorkshop(files: Readonly<Record<string, string>> = {}): Works
     'systemctl',
     `for unit; do :; done; test -e "${fileURLToPath(new URL('src/install/', root))}$(basename "$unit" .service | sed 's/^pollywog$/pollywog.service/')"`,
   );
-  return { folder, control: join(folder, 'control.sock'), server: undefined };
+  return { folder, control: join(folder, 'control.sock'), logFormat, server: undefined };
 }
 
 function writeExecutable(path: string, script: string): void {
@@ -106,7 +113,7 @@ function mkdirFor(path: string): void {
   mkdirSync(folder, { recursive: true });
 }
 
-const startsServer = /^pollywog(?= +-| *$)/;
+export const startsServer = /^pollywog(?= +-| *$)/;
 
 /**
  * Runs a shell example. A line that starts a server starts the project's own, on a free port of 127.0.0.1; the other lines run
@@ -139,7 +146,8 @@ export async function runShell(
   return printed + (await runLines(workshop, lines.join('\n')));
 }
 
-async function startLine(t: TestContext, workshop: Workshop, line: string): Promise<void> {
+/** Starts the server of a line on a free port of 127.0.0.1. */
+export async function startLine(t: TestContext, workshop: Workshop, line: string): Promise<void> {
   // The words as a shell splits them; the first one is none.
   const printed = await runLines(
     workshop,
@@ -160,7 +168,7 @@ async function startLine(t: TestContext, workshop: Workshop, line: string): Prom
     ...unless('--host', ...(words.includes('--listen') ? [] : ['--host', '127.0.0.1'])),
     ...unless('--control', '--control', workshop.control),
     ...unless('--config', '--config', 'none'),
-    ...unless('--log-format', '--log-format', 'json'),
+    ...unless('--log-format', '--log-format', workshop.logFormat),
   ];
   workshop.server = await startServerWith(commandLine, {
     environment: environmentOf(workshop),
@@ -169,7 +177,7 @@ async function startLine(t: TestContext, workshop: Workshop, line: string): Prom
   t.after(() => workshop.server?.kill());
 }
 
-function environmentOf({ folder, control }: Workshop): NodeJS.ProcessEnv {
+export function environmentOf({ folder, control }: Workshop): NodeJS.ProcessEnv {
   const PATH = `${join(folder, 'bin')}${delimiter}${process.env['PATH']}`;
   return { ...process.env, PATH, POLLYWOG_CONTROL: control, NO_PROXY: '*' };
 }

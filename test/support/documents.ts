@@ -1,5 +1,6 @@
 /** The documents: the README, the tour of `src/`, the pages of the manual, and what contributors read. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { isChapter, pageFile, subjects } from '../../src/manual/pages.ts';
 
 // Tests run from build/test/.
 export const root = new URL('../../../', import.meta.url);
@@ -17,11 +18,16 @@ function readDocument(path: string): Document {
 export const readme = readDocument('README.md');
 export const tour = readDocument('src/README.md');
 
-/** The pages of the manual by their subjects. */
+/** The chapters of the course by their subjects, such as `tour-1`. */
+export const chapters: ReadonlyMap<string, Document> = new Map(
+  subjects()
+    .filter(isChapter)
+    .map(subject => [subject, readDocument(`src/manual/${pageFile(subject)}`)]),
+);
+
+/** The pages of the manual by their subjects, the chapters of the course among them. */
 export const manual: ReadonlyMap<string, Document> = new Map(
-  readdirSync(new URL('src/manual/', root))
-    .filter(name => name.endsWith('.md'))
-    .map(name => [name.slice(0, -3), readDocument(`src/manual/${name}`)]),
+  subjects().map(subject => [subject, readDocument(`src/manual/${pageFile(subject)}`)]),
 );
 
 const forContributors = ['CHANGELOG.md', '.github/CONTRIBUTING.md', '.github/SECURITY.md'].map(readDocument);

@@ -66,7 +66,7 @@ export async function startServerFor(test: Hooks, ...options: string[]): Promise
   return server;
 }
 
-/** Like `startServer`, with the whole command line, which must contain `--log-format json`. */
+/** Like `startServer`, with the whole command line. `logged` and `untilLogged` need `--log-format json` in it. */
 export async function startServerWith(
   commandLine: readonly string[],
   { test, environment = process.env, stdin = 'ignore', openFiles, folder, script }: StartSettings = {},
@@ -141,10 +141,12 @@ async function readyLine(child: ChildProcess, errors: () => string): Promise<{ u
     lines.on('line', line => {
       if (isReady) return;
       const [ready] = jsonLines(`${line}\n`);
-      if (ready?.['event'] === 'listening') {
-        isReady = true;
-        resolve({ url: String(ready['url']), port: Number(ready['port']) });
-      }
+      // With `--log-format text`, the line is for people.
+      const url =
+        ready?.['event'] === 'listening' ? String(ready['url']) : / listens on (\S+) /.exec(line)?.[1];
+      if (url === undefined) return;
+      isReady = true;
+      resolve({ url, port: Number(ready?.['port'] ?? /:(\d+)$/.exec(url)?.[1]) });
     });
     child.once('close', code =>
       reject(new Error(`the server exited (${code}) before it was ready: ${errors()}`)),

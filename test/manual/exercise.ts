@@ -1,0 +1,43 @@
+/**
+ * `make exercise N`: checks a learner's file, `exercises/N/NAME.ts`, and writes the starter first if it is missing. Git ignores
+ * the folder `exercises`; to begin again, remove the file.
+ */
+import { existsSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { root } from '../support/documents.ts';
+import { exercises } from './exercises/all.ts';
+import { checkFile, writeStarter } from './exercises/run.ts';
+
+const number = Number(process.argv[2]);
+const exercise = exercises.get(number);
+if (exercise === undefined) {
+  console.error(`usage: make exercise N, where N is one of ${[...exercises.keys()].join(', ')}`);
+  process.exit(2);
+}
+const checkout = fileURLToPath(root);
+// The tests of this program have a folder of their own.
+const folder = join(process.env['EXERCISES'] || join(checkout, 'exercises'), String(number));
+const path = join(folder, exercise.file);
+const shown = relative(process.cwd(), path);
+if (!existsSync(path)) {
+  writeStarter(number, exercise, folder);
+  console.log(`${shown} is new. Edit it, and run this again.`);
+}
+try {
+  const outcomes = await checkFile(exercise, path);
+  for (const { claim, fault } of outcomes) {
+    console.log(`${fault === undefined ? '  ok  ' : '  no  '}${claim}`);
+    if (fault !== undefined) console.log(fault.trimEnd().replace(/^/gm, '      '));
+  }
+  const failed = outcomes.filter(({ fault }) => fault !== undefined).length;
+  console.log(
+    failed === 0
+      ? `Exercise ${number} is done.`
+      : `${failed} of ${outcomes.length} are not true yet: ${shown}`,
+  );
+  process.exitCode = failed === 0 ? 0 : 1;
+} catch (error) {
+  console.error((error as Error).message);
+  process.exitCode = 1;
+}

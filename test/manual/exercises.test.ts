@@ -1,0 +1,59 @@
+/** The exercises of the course: each is red with its starter, and green with its solution. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { chapters } from '../support/documents.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+import { exercises } from './exercises/all.ts';
+import { checkFile, fileFor } from './exercises/run.ts';
+
+for (const [number, exercise] of exercises) {
+  const outcomesOf = (part: 'starter' | 'solution') => {
+    const folder = temporaryFolder();
+    const path = join(folder, exercise.file);
+    writeFileSync(path, fileFor(number, exercise, part, folder));
+    return checkFile(exercise, path);
+  };
+
+  test(`exercise ${number}: the starter fails, and each failure says in a sentence what is missing`, async () => {
+    const faults = (await outcomesOf('starter')).flatMap(({ fault }) => fault ?? []);
+    assert.ok(faults.length > 0);
+    for (const fault of faults) {
+      assert.match(fault, /^[^\n]{20,}/);
+      assert.doesNotMatch(fault, /TypeError|is not a function|nothing happened|^ +at /m);
+    }
+  });
+
+  test(`exercise ${number}: the solution passes every check`, async () => {
+    for (const { claim, fault } of await outcomesOf('solution')) assert.equal(fault, undefined, claim);
+  });
+
+  test(`exercise ${number}: the chapter names the file and the command`, () => {
+    const text = chapters.get(`tour-${number}`)!.text;
+    assert.ok(text.includes(`\`\`\`sh\nmake exercise ${number}\n\`\`\``));
+    assert.ok(text.includes(`\`exercises/${number}/${exercise.file}\``));
+  });
+}
+
+test('make exercise writes the starter once, and exits with 1 until the exercise is done', () => {
+  const folder = temporaryFolder();
+  const script = fileURLToPath(new URL('exercise.js', import.meta.url));
+  const run = () =>
+    spawnSync(process.execPath, [script, '1'], {
+      encoding: 'utf8',
+      env: { ...process.env, EXERCISES: folder },
+    });
+  const first = run();
+  assert.match(first.stdout, /1\/table\.ts is new\. Edit it.*\n {2}no {2}/s);
+  assert.equal(first.status, 1);
+  const own = join(folder, '1');
+  writeFileSync(join(own, 'table.ts'), fileFor(1, exercises.get(1)!, 'solution', own));
+  const second = run();
+  assert.match(second.stdout, /Exercise 1 is done\.\n$/);
+  assert.equal(second.status, 0);
+  writeFileSync(join(own, 'table.ts'), 'export const = 1;\n');
+  assert.match(run().stderr, /table\.ts:1:\d+: ERROR/);
+});

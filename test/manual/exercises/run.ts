@@ -1,0 +1,145 @@
+/** Prepares a learner's file, compiles it, and checks it. */
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, transformSync } from 'esbuild';
+import { root } from '../../support/documents.ts';
+import { type ServerProcess, startServerWith } from '../../support/serverProcess.ts';
+import { temporaryFolder } from '../../support/temporaryFolder.ts';
+import type { Change, Exercise, Work } from './exercise.ts';
+
+const checkout = fileURLToPath(root);
+
+/** The outcome of a check: `fault` is undefined if the claim is true. */
+export interface Outcome {
+  readonly claim: string;
+  readonly fault: string | undefined;
+}
+
+/**
+ * The text of the starter or the solution, with its imports as they must be in `folder`.
+ * @throws Error if a change does not fit the source any more
+ */
+export function fileFor(
+  number: number,
+  exercise: Exercise,
+  part: 'starter' | 'solution',
+  folder: string,
+): string {
+  const given = exercise[part];
+  const path =
+    typeof given === 'string'
+      ? join(checkout, 'test/manual/exercises', String(number), given)
+      : join(checkout, exercise.replaces ?? '');
+  const text = readFileSync(path, 'utf8');
+  const changed = typeof given === 'string' ? text : given.reduce(applyChange, text);
+  return moveImports(changed, dirname(path), folder);
+}
+
+function applyChange(text: string, { find, replace }: Change): string {
+  const parts = text.split(find);
+  if (parts.length !== 2) throw new Error(`the source contains this ${parts.length - 1} times:\n${find}`);
+  return parts.join(replace);
+}
+
+/** Writes the relative imports of a text from one folder as they must be in another. */
+function moveImports(text: string, from: string, to: string, nameOf = (path: string) => path): string {
+  return text.replace(/(\bfrom |\bimport )(['"])(\.[^'"]+)\2/g, (_, word, quote, specifier) => {
+    const moved = relative(to, nameOf(resolve(from, specifier)));
+    return `${word}${quote}${moved.startsWith('.') ? moved : `./${moved}`}${quote}`;
+  });
+}
+
+/** How long a check may take, in milliseconds: a learner's server may never answer. */
+const patience = 10_000;
+
+/**
+ * Compiles the file and runs all checks.
+ * @param path the learner's file
+ * @throws Error if it cannot be compiled, with the line
+ */
+export async function checkFile(exercise: Exercise, path: string): Promise<Outcome[]> {
+  const folder = temporaryFolder();
+  const servers: ServerProcess[] = [];
+  const compiled = await compile(path, folder);
+  let script: string | undefined;
+  const work: Work = {
+    folder,
+    load: () => import(compiled),
+    async startServer(...options) {
+      if (exercise.replaces !== undefined) script ??= copyServer(exercise.replaces, path);
+      const usual = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--config', 'none'];
+      const server = await startServerWith([...usual, '--log-format', 'json', ...options], {
+        ...(script === undefined ? {} : { script }),
+      });
+      servers.push(server);
+      return server;
+    },
+  };
+  const outcomes: Outcome[] = [];
+  for (const { claim, run } of exercise.checks) {
+    outcomes.push({ claim, fault: await faultOf(async () => run(work)) });
+    await Promise.all(servers.splice(0).map(server => server.kill()));
+  }
+  return outcomes;
+}
+
+async function faultOf(run: () => Promise<void>): Promise<string | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const tooLate = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new Error(`nothing happened for ${patience / 1000} seconds; does your code wait?`)),
+      patience,
+    );
+  });
+  try {
+    await Promise.race([run(), tooLate]);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** @returns the path of the module */
+async function compile(path: string, folder: string): Promise<string> {
+  const [name = ''] = path.split('/').slice(-1);
+  const outfile = join(folder, name.replace(/\.ts$/, '.mjs'));
+  await build({
+    entryPoints: [path],
+    outfile,
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'es2023',
+    logLevel: 'silent',
+  });
+  return outfile;
+}
+
+/** Copies dist/ with the learner's file in it. @returns the server's program */
+function copyServer(replaces: string, path: string): string {
+  const folder = temporaryFolder();
+  cpSync(join(checkout, 'dist'), join(folder, 'dist'), { recursive: true });
+  for (const name of ['package.json', 'node_modules']) symlinkSync(join(checkout, name), join(folder, name));
+  const source = join(checkout, 'src');
+  const dist = join(folder, 'dist');
+  const target = join(dist, relative('src', replaces));
+  const { code } = transformSync(readFileSync(path, 'utf8'), {
+    loader: 'ts',
+    format: 'esm',
+    target: 'es2023',
+  });
+  const inDist = (file: string) => join(dist, relative(source, file)).replace(/\.ts$/, '.js');
+  writeFileSync(target.replace(/\.ts$/, '.js'), moveImports(code, dirname(path), dirname(target), inDist));
+  return join(dist, 'server.js');
+}
+
+/** Writes the starter to `folder`. @returns the path of the learner's file */
+export function writeStarter(number: number, exercise: Exercise, folder: string): string {
+  mkdirSync(folder, { recursive: true });
+  const path = join(folder, exercise.file);
+  writeFileSync(path, fileFor(number, exercise, 'starter', folder), { flag: 'wx' });
+  return path;
+}
