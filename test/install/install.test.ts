@@ -49,7 +49,9 @@ test('make install installs these files and no others', () => {
     'usr/share/man/man1/pollywog-client.1',
     'usr/share/man/man1/pollywog.1',
     'usr/share/man/man5/pollywog.json.5',
-    ...subjects().map(subject => `usr/share/man/man7/pollywog-${subject}.7`),
+    ...subjects()
+      .map(subject => `usr/share/man/man7/pollywog-${subject}.7`)
+      .toSorted(),
   ]);
   assert.deepEqual(readdirSync(join(usr, 'lib/pollywog/node_modules')), ['minimist']);
 });
