@@ -28,6 +28,7 @@ build: node_modules ## compile src/ into dist/
 	@rm -rf dist/web/page && mkdir -p dist/web/page && cp src/web/page/*.html dist/web/page/
 	@$(bin)/esbuild src/web/page/chat.ts src/web/page/channel.ts src/web/page/*.css --bundle --minify --format=esm --target=es2022 \
 		--outdir=dist/web/page --log-level=warning
+	@rm -rf dist/web/inspector && mkdir -p dist/web/inspector
 	@rm -rf dist/web/library && $(bin)/tsc -p src/web/library
 	@cd dist/web/library && rm records.d.ts transports.d.ts feed.d.ts
 	@$(bin)/esbuild src/web/library/pollywog.ts --bundle --minify --format=esm --target=es2022 \
@@ -49,6 +50,7 @@ test-nodes-core: test-nodes ## the fast core of the tests, on the oldest Node an
 build-tests: node_modules
 	@$(bin)/tsc -p test/tsconfig.json
 	@cp package.json build/
+	@mkdir -p build/src/web/inspector
 	@rm -rf build/src/manual/*.md build/src/manual/tour && cp -R src/manual/*.md src/manual/tour build/src/manual/
 
 check: node_modules ## run everything that CI runs: format, lint, types, tests

@@ -23,6 +23,7 @@ import { neededBy } from './handlers/channels/subscribers.ts';
 import { openChat, roomNeedsOf } from './handlers/chat/chat.ts';
 import { openFaults } from './handlers/faults/faults.ts';
 import { addHandlers, checkDefault, startHandlers, stopHandlers } from './handlers/handlers.ts';
+import { openInspectors } from './handlers/inspector/handler.ts';
 import { type GivenHandlers, startModules, stopModules } from './handlers/modules/modules.ts';
 import type { GivenScripts } from './handlers/scripts/handler.ts';
 import { log } from './log/log.ts';
@@ -36,6 +37,7 @@ import { publisherOfHandshake } from './wires/bearer.ts';
 import { newSubscribeRoute } from './wires/channels/subscribeRoute.ts';
 import { newDetectWire } from './wires/detectWire.ts';
 import { newHttpWire } from './wires/http.ts';
+import { newInspectRoute } from './wires/inspectRoute.ts';
 import { newLinesWire } from './wires/lines.ts';
 import { newPacketsWire } from './wires/packets.ts';
 import { newPollRoute } from './wires/polling/pollRoute.ts';
@@ -84,6 +86,8 @@ async function assemble(
   const channels = await openChannels(server);
   releases.push(() => closeChannels(channels));
   const chat = openChat(server, channels);
+  const tokens = openTokens(server);
+  const inspectors = openInspectors(server, channels, tokens);
   releases.push(() => stopHandlers(server));
   addHandlers(server, chat, channels, host.scripts);
   const modules = await startModules(server, channels, host.handlers);
@@ -103,7 +107,6 @@ async function assemble(
     drain: () => drainServer(server, 'command'),
     stop: () => stopServer(server, 'command'),
   };
-  const tokens = openTokens(server);
   const entry = openEntry(server, tokens);
   channels.entry = entry;
   releases.push(
@@ -117,9 +120,12 @@ async function assemble(
     newPublishRoute(channels, tokens),
     newSubscribeRoute(channels),
     newPollRoute(server, entry),
+    newInspectRoute(server, tokens, false),
     ...(configuration.static === '' ? [] : [newStaticRoute(server)]),
   ];
+  const controlRoutes = [newControlRoute(control), newInspectRoute(server, tokens, true)];
   const http = newHttpWire(server, routes, entry);
+  inspectors.workbenchWire = http;
   const packets = newPacketsWire(chat);
   const lines = newLinesWire(chat);
   // Modules' wires come before HTTP, which takes all input that is not text; HTTP requests never reach them.
@@ -134,7 +140,7 @@ async function assemble(
       lines: newDetectWire(wires, http, { wire: () => lines, isImmediate: true }, secure, entry),
       greet: newDetectWire(wires, http, { wire: greeter, isImmediate: true }, secure, entry),
       metrics: newHttpWire(server, [newLoneMetricsRoute(control)], undefined, 'metrics'),
-      control: newHttpWire(server, [newControlRoute(control)], undefined, 'control'),
+      control: newHttpWire(server, controlRoutes, undefined, 'control'),
     },
   };
 }

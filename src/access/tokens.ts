@@ -1,11 +1,14 @@
 /** The bearer tokens of requests over HTTP, and what each allows. */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { addressKey } from '../core/places.ts';
+import { log } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { readText } from '../options/text.ts';
-import { maxTokenFile, minTokenLength } from '../protocol/limits.ts';
-import type { Server } from '../records/records.ts';
-import { type Guesses, newGuesses } from './guesses.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { guessDelay, maxTokenFile, minTokenLength } from '../protocol/limits.ts';
+import type { Connection, Server } from '../records/records.ts';
+import { type Guesses, judgeGuess, newGuesses } from './guesses.ts';
 import { readSecretFile, warnIfOpen } from './secretFile.ts';
 
 /** The current tokens; a reload replaces them. */
@@ -105,4 +108,27 @@ export function publisherOf(tokens: Tokens, given: string): TokenHolder | undefi
 function isEqual(given: string, token: string | undefined): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return token !== undefined && timingSafeEqual(digest(given), digest(token));
+}
+
+/** Counts a wrong token. @returns milliseconds until the refusal @throws ProtocolError 429 */
+export function judgeToken({ guesses }: Tokens, { address, server }: Connection): number {
+  const key = addressKey(address) ?? address;
+  const { delay, isFirstDelayed } = judgeGuess(guesses, key, server.now);
+  if (isFirstDelayed) log('warn', 'wrong tokens', { address: key, answeredAfter: guessDelay });
+  if (delay === undefined) throw tooManyGuesses();
+  return delay;
+}
+
+/** The refusal of a wrong token. */
+export const wrongToken = (remedy: string) => unauthorized(`wrong token; ${remedy}`, 'invalid_token');
+
+/** @param code RFC 6750 §3.1: left out if the request had no token */
+export function unauthorized(reason: string, code?: 'invalid_token'): ProtocolError {
+  const challenge = `Bearer realm="pollywog"${code === undefined ? '' : `, error="${code}"`}`;
+  return new ProtocolError(401, reason, { 'WWW-Authenticate': challenge });
+}
+
+export function tooManyGuesses(): ProtocolError {
+  const reason = 'too many wrong tokens; wait a second';
+  return new ProtocolError(429, reason, { 'Retry-After': String(guessDelay / 1000) });
 }

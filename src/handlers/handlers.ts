@@ -27,7 +27,13 @@ const builtIn: Readonly<Record<string, (chat: Chat) => Handler>> = {
 };
 
 /** The names of the built-in handlers, which the user's programs cannot have. */
-export const handlerNames: readonly string[] = [...Object.keys(builtIn), 'channels', 'script', 'replay'];
+export const handlerNames: readonly string[] = [
+  ...Object.keys(builtIn),
+  'channels',
+  'script',
+  'replay',
+  'inspect',
+];
 
 /**
  * @param scripts scripts in addition to those of `--script`

@@ -122,6 +122,7 @@ export interface Configuration {
   readonly logFormat: 'text' | 'json';
   /** Whether to log every frame from the start. */
   readonly trace: boolean;
+  readonly inspect: boolean;
   /** `off`: no frames are recorded for `why`. */
   readonly recorder: 'on' | 'off';
   /** `auto` uses Node's bare socket handles if they work as expected, `stream` only what Node documents; slower. */

@@ -304,6 +304,12 @@ export const serverOptions = {
     group: 'Log',
     help: 'log every frame',
   },
+  inspect: {
+    kind: flag,
+    default: false,
+    group: 'Log',
+    help: 'serve the inspector, a page at /inspect',
+  },
   recorder: {
     kind: choice(['on', 'off'], 'WORD'),
     default: 'on',

@@ -1,7 +1,8 @@
-/** Serves the chat page (`page/`), the client library (`library/`) and `/healthz`. */
+/** Serves the chat page (`page/`), the client library (`library/`), the inspector (`inspector/`) and `/healthz`. */
 import { readdirSync, readFileSync } from 'node:fs';
 import * as nodeModule from 'node:module';
 import { gzipSync } from 'node:zlib';
+import { inspectorPath } from '../handlers/inspector/messages.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { acceptedCodings } from '../protocol/http/contentCoding.ts';
 import type { Head, HttpResponse } from '../protocol/http/head.ts';
@@ -58,7 +59,22 @@ function addSource(pages: Map<string, Page>, path: string, { type, body, isLibra
   pages.set(path, script).set(path.replace(/ts$/, 'js'), script);
 }
 
+/** The inspector's page at `/inspect`, and its other files below that path. */
+function loadInspector(): ReadonlyMap<string, Page> {
+  const found = new Map<string, Page>();
+  const folder = new URL('./inspector/', import.meta.url);
+  for (const name of readdirSync(folder)) {
+    if (!served.test(name)) continue;
+    const page = newPage(mediaTypeOf(name.replace(/ts$/, 'js'))!, readFileSync(new URL(name, folder)));
+    if (name === 'index.html') found.set(inspectorPath, page);
+    else if (name.endsWith('.ts')) addSource(found, `${inspectorPath}/${name}`, page);
+    else found.set(`${inspectorPath}/${name}`, page);
+  }
+  return found;
+}
+
 const pages = loadPages();
+const inspector = loadInspector();
 
 /** Whether this is a page of the server that a site's files cannot replace. */
 export function isServerPage(path: string): boolean {
@@ -96,6 +112,18 @@ export function answerPage(
     }
     throw new ProtocolError(404, 'no such page');
   }
+  return pageResponse(page, head);
+}
+
+/** Answers a request for the inspector's page or one of its files. @throws ProtocolError 404 or 405 */
+export function answerInspectorPage(head: Head): HttpResponse {
+  const page = inspector.get(head.path);
+  if (page === undefined) throw new ProtocolError(404, 'no such page');
+  return head.method === 'OPTIONS' ? allowed(pageMethods) : pageResponse(page, head);
+}
+
+/** @throws ProtocolError 405 */
+function pageResponse(page: Page, head: Head): HttpResponse {
   if (head.method !== 'GET' && head.method !== 'HEAD') {
     throw new ProtocolError(405, 'pages accept GET and HEAD only', { Allow: pageMethods });
   }

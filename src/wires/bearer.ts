@@ -2,14 +2,18 @@
  * Routes for holders of a bearer token (RFC 6750 §2.1). A wrong token is refused ever more slowly, see access/guesses.ts.
  */
 import { bearerToken, tokenInHead } from '../access/credentials.ts';
-import { judgeGuess } from '../access/guesses.ts';
-import { publisherOf, type TokenHolder, type Tokens } from '../access/tokens.ts';
-import { addressKey } from '../core/places.ts';
-import { log } from '../log/log.ts';
+import {
+  judgeToken,
+  publisherOf,
+  type TokenHolder,
+  type Tokens,
+  tooManyGuesses,
+  unauthorized,
+  wrongToken,
+} from '../access/tokens.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Head } from '../protocol/http/head.ts';
 import { checkOrigin } from '../protocol/http/origin.ts';
-import { guessDelay } from '../protocol/limits.ts';
 import type { Connection, Server } from '../records/records.ts';
 import { type Route, refuseRequest } from './route.ts';
 
@@ -70,15 +74,6 @@ export function withToken(server: Server, { tokens, isGranted, remedy }: TokenRu
   };
 }
 
-/** Counts a wrong token. @returns milliseconds until the refusal @throws ProtocolError 429 */
-function judgeToken({ guesses }: Tokens, { address, server }: Connection): number {
-  const key = addressKey(address) ?? address;
-  const { delay, isFirstDelayed } = judgeGuess(guesses, key, server.now);
-  if (isFirstDelayed) log('warn', 'wrong tokens', { address: key, answeredAfter: guessDelay });
-  if (delay === undefined) throw tooManyGuesses();
-  return delay;
-}
-
 export const publishRemedy = 'use the one in the file that --publish-token or --api-token names';
 
 /**
@@ -100,17 +95,4 @@ export function publisherOfHandshake(
   // RFC 7515 §3.1: three parts.
   if (isJwtJudged && /^[\w-]+\.[\w-]*\.[\w-]+$/.test(given)) return undefined;
   throw judgeToken(tokens, connection) === 0 ? wrongToken(publishRemedy) : tooManyGuesses();
-}
-
-const wrongToken = (remedy: string) => unauthorized(`wrong token; ${remedy}`, 'invalid_token');
-
-/** @param code RFC 6750 §3.1: left out if the request had no token */
-function unauthorized(reason: string, code?: 'invalid_token'): ProtocolError {
-  const challenge = `Bearer realm="pollywog"${code === undefined ? '' : `, error="${code}"`}`;
-  return new ProtocolError(401, reason, { 'WWW-Authenticate': challenge });
-}
-
-function tooManyGuesses(): ProtocolError {
-  const reason = 'too many wrong tokens; wait a second';
-  return new ProtocolError(429, reason, { 'Retry-After': String(guessDelay / 1000) });
 }

@@ -8,7 +8,7 @@ import { flagName, optionEntries } from '../../src/options/table.ts';
 const lines = helpText(commandNames()).split('\n');
 
 test('--help fits a terminal of 80 columns', () => {
-  assert.ok(lines.length <= 124, `${lines.length} lines`);
+  assert.ok(lines.length <= 125, `${lines.length} lines`);
   for (const line of lines) assert.ok(line.length <= 80 && line === line.trimEnd(), line);
 });
 

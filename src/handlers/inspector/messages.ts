@@ -120,6 +120,8 @@ export interface InspectorLimits {
   readonly shownBytes: number;
   /** Frames that can be explained. */
   readonly keptFrames: number;
+  /** The largest frame whose content is shown; of larger ones, the page gets the header only. */
+  readonly decodedBytes: number;
   readonly workbenches: number;
   /** Bytes of one `send`. */
   readonly sentBytes: number;
@@ -175,7 +177,7 @@ export interface InspectedConnection extends ConnectionChange {
 
 export interface EndedConnection {
   readonly serial: number;
-  /** `client`, `server` or `operator`. */
+  /** `client`, `server` or `network`. */
   readonly by: string;
   /** A sentence, as the command `why` prints it. */
   readonly why: string;
