@@ -28,7 +28,10 @@ build: node_modules ## compile src/ into dist/
 	@rm -rf dist/web/page && mkdir -p dist/web/page && cp src/web/page/*.html dist/web/page/
 	@$(bin)/esbuild src/web/page/chat.ts src/web/page/channel.ts src/web/page/*.css --bundle --minify --format=esm --target=es2022 \
 		--outdir=dist/web/page --log-level=warning
-	@rm -rf dist/web/inspector && mkdir -p dist/web/inspector
+	@$(bin)/tsc -p src/web/inspector
+	@rm -rf dist/web/inspector && mkdir -p dist/web/inspector && cp src/web/inspector/*.html dist/web/inspector/
+	@$(bin)/esbuild src/web/inspector/inspector.ts src/web/inspector/inspector.css --bundle --minify --format=esm --target=es2022 \
+		--outdir=dist/web/inspector --log-level=warning
 	@rm -rf dist/web/library && $(bin)/tsc -p src/web/library
 	@cd dist/web/library && rm records.d.ts transports.d.ts feed.d.ts
 	@$(bin)/esbuild src/web/library/pollywog.ts --bundle --minify --format=esm --target=es2022 \

@@ -189,10 +189,10 @@ test('no file has more than 500 lines', () => {
   noneOf(sources.filter(file => lines(file) > 540).map(file => `${file.name} has ${lines(file)} lines`));
 });
 
-// The page and the library are programs of their own, which run in browsers, and interface.ts is what the users' modules see.
+// The pages and the library are programs of their own, which run in browsers, and interface.ts is what the users' modules see.
 test('no two files export the same name', () => {
   const isApart = (name: string) =>
-    /^web\/(page|library)\//.test(name) || name === 'handlers/modules/interface.ts';
+    /^web\/(page|inspector|library)\//.test(name) || name === 'handlers/modules/interface.ts';
   const exporters = new Map<string, string[]>();
   for (const { name, text } of sources.filter(file => !isApart(file.name))) {
     const exported = text.matchAll(

@@ -1,0 +1,63 @@
+/** The size of the text and the height of the details, which the browser remembers. */
+import { byId } from './elements.ts';
+
+const sizes = [87.5, 100, 112.5, 125, 150, 175];
+const sizeKey = 'pollywog-inspector-size';
+const heightKey = 'pollywog-inspector-details';
+
+/** @returns a function that changes the size by so many steps @param changed the rows have another height */
+export function installSizes(changed: () => void): (step: number) => void {
+  const kept = sizes.indexOf(Number(localStorage.getItem(sizeKey)));
+  let at = kept < 0 ? 1 : kept;
+  const buttons = { '-1': byId<HTMLButtonElement>('smaller'), '1': byId<HTMLButtonElement>('larger') };
+  const apply = (): void => {
+    document.documentElement.style.fontSize = `${sizes[at]}%`;
+    buttons['-1'].disabled = at === 0;
+    buttons['1'].disabled = at === sizes.length - 1;
+    changed();
+  };
+  const resize = (step: number): void => {
+    at = Math.min(sizes.length - 1, Math.max(0, at + step));
+    localStorage.setItem(sizeKey, String(sizes[at]));
+    apply();
+  };
+  buttons['-1'].addEventListener('click', () => resize(-1));
+  buttons['1'].addEventListener('click', () => resize(1));
+  apply();
+  return resize;
+}
+
+/** The separator between the frames and the details: the share of the details in per cent. */
+export function installSplitter(): void {
+  const splitter = byId('splitter');
+  const main = splitter.parentElement!;
+  const apply = (share: number): void => {
+    const bounded = Math.round(Math.min(80, Math.max(15, share)));
+    main.style.setProperty('--details', `${bounded}%`);
+    splitter.setAttribute('aria-valuenow', String(bounded));
+    localStorage.setItem(heightKey, String(bounded));
+  };
+  const attributes = {
+    ...{ role: 'separator', tabindex: '0', 'aria-orientation': 'horizontal', 'aria-controls': 'details' },
+    ...{ 'aria-label': 'Height of the details', 'aria-valuemin': '15', 'aria-valuemax': '80' },
+  };
+  for (const [name, value] of Object.entries(attributes)) splitter.setAttribute(name, value);
+  const kept = Number(localStorage.getItem(heightKey));
+  apply(kept > 0 ? kept : 52);
+  const now = () => Number(splitter.getAttribute('aria-valuenow'));
+  splitter.addEventListener('keydown', event => {
+    const step = { ArrowUp: 4, ArrowDown: -4, Home: 100, End: -100 }[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    apply(now() + step);
+  });
+  splitter.addEventListener('pointerdown', event => {
+    splitter.setPointerCapture(event.pointerId);
+  });
+  splitter.addEventListener('pointermove', event => {
+    if (!splitter.hasPointerCapture(event.pointerId)) return;
+    const { bottom, height } = main.getBoundingClientRect();
+    apply((100 * (bottom - event.clientY)) / height);
+  });
+  splitter.addEventListener('dblclick', () => apply(52));
+}
