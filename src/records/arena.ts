@@ -234,6 +234,8 @@ export interface OutgoingQueue {
   inFlightSize: number;
   /** Bytes in all of these. */
   size: number;
+  /** The queue's own memory, with room for copies of short ranges. */
+  own: Chunk | undefined;
 }
 
 export function newQueue(): OutgoingQueue {
@@ -245,6 +247,7 @@ export function newQueue(): OutgoingQueue {
     inFlight: undefined,
     inFlightSize: 0,
     size: 0,
+    own: undefined,
   };
 }
 
@@ -273,6 +276,7 @@ export function clearQueue(queue: OutgoingQueue): void {
     queue.earlier = undefined;
   }
   queue.chunk = undefined;
+  queue.own = undefined;
   queue.size = queue.inFlightSize;
 }
 
@@ -311,7 +315,12 @@ export function shareOfQueue({ chunk, earlier, inFlight }: OutgoingQueue): numbe
   return share;
 }
 
-const keptSize = 16 * 1024;
+/**
+ * The sizes of a queue's own chunks: each is twice as long as the one before. Thousands of clients may be behind by a few short
+ * frames each, and one by many.
+ */
+const smallestOwn = 512;
+const largestOwn = 16 * 1024;
 
 /**
  * The socket is busy at the end of the turn: copies the ranges in the turn's chunks. Queues share the copy of a long range, such as
@@ -320,7 +329,9 @@ const keptSize = 16 * 1024;
 export function detachFromArena(queue: OutgoingQueue, arena: ArenaUse): void {
   const ranges = queuedRanges(queue);
   if (ranges.every(range => range.chunk.isPersistent)) return;
+  const { own } = queue;
   clearQueue(queue);
+  queue.own = own;
   for (const range of ranges) {
     if (range.chunk.isPersistent) appendRange(queue, range.chunk, range.start, range.end);
     else copyRange(queue, range, arena);
@@ -337,13 +348,15 @@ function copyRange(queue: OutgoingQueue, { chunk, start, end }: Range, arena: Ar
     appendRange(queue, copy, start - from, end - from);
     return;
   }
-  let kept = queue.chunk;
-  if (kept === undefined || kept.used !== queue.end || kept.end - kept.used < size) {
-    kept = newLastingChunk(arena, Math.max(size, keptSize));
+  let { own } = queue;
+  if (own === undefined || own.end - own.used < size) {
+    const length = own === undefined ? smallestOwn : Math.min(2 * own.bytes.length, largestOwn);
+    own = newLastingChunk(arena, Math.max(size, length));
+    queue.own = own;
   }
-  const at = kept.used;
-  kept.used += chunk.bytes.copy(kept.bytes, at, start, end);
-  appendRange(queue, kept, at, kept.used);
+  const at = own.used;
+  own.used += chunk.bytes.copy(own.bytes, at, start, end);
+  appendRange(queue, own, at, own.used);
 }
 
 /** Another queue's copy of this turn, if it has these bytes; otherwise a new one. */

@@ -124,6 +124,30 @@ test('a long backlog of small messages takes at most twice the memory of its byt
   assert.equal(textOf(queuedRanges(queue)).join(''), '0123456789'.repeat(10_000));
 });
 
+test('short messages between long ones take at most four times the memory of their bytes', () => {
+  const arena = newArenaUse();
+  const [short, long] = [turnChunk('0123456789'), turnChunk('L'.repeat(10_000))];
+  const queue = newQueue();
+  for (let i = 0; i < 100; i++) {
+    appendRange(queue, short, 0, 10);
+    appendRange(queue, long, 0, 10_000);
+    detachFromArena(queue, arena);
+  }
+  const ownMemory = arena.held - 10_000;
+  assert.ok(ownMemory <= 4 * 1000, `${ownMemory} bytes hold 1000`);
+  assert.equal(textOf(queuedRanges(queue)).join(''), `0123456789${'L'.repeat(10_000)}`.repeat(100));
+});
+
+test('a thousand clients that are each behind by one short message take half a kilobyte each', () => {
+  const arena = newArenaUse();
+  const chunk = turnChunk('0123456789');
+  for (const queue of Array.from({ length: 1000 }, newQueue)) {
+    appendRange(queue, chunk, 0, 10);
+    detachFromArena(queue, arena);
+  }
+  assert.equal(arena.held, 512 * 1000);
+});
+
 test('slow recipients of a long fan-out share one copy of it, and none of them appends to it', () => {
   const arena = newArenaUse();
   const chunk = turnChunk('x'.repeat(10_000) + 'y'.repeat(100));
