@@ -20,7 +20,6 @@ import { checkProcessText } from './options/text.ts';
 import { announceListeners, drainOutput, notified } from './process/announce.ts';
 import { findParent, startDaemon } from './process/daemon.ts';
 import { makeDefaultFolders, openLogFile, openPidFile } from './process/files.ts';
-import { freezeYoungGeneration } from './process/heap.ts';
 import { deferReload, installSignalHandlers } from './process/signals.ts';
 import { maxDescriptors, version } from './process/system.ts';
 
@@ -55,7 +54,6 @@ async function serve(): Promise<number> {
   const listeners = await openListeners(prepared);
   if (configuration.stdin) void runStdinCommands(prepared.control);
   await announceListeners(listeners, configuration, parent);
-  freezeYoungGeneration();
   await runServer(prepared);
   log('info', 'stopped');
   await notified();

@@ -14,5 +14,7 @@ await load('pollywog', [
   () => import('./commands/cli.ts'),
   () => import('./commands/spool/spool.ts'),
   () => import('./core/serverLoop.ts'),
+  // Loading the last part and reading the histories would enlarge the young generation.
+  async () => (await import('./process/heap.ts')).freezeYoungGeneration(),
   () => import('./serve.ts'),
 ]);
