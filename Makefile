@@ -53,6 +53,7 @@ test-nodes-core: test-nodes ## the fast core of the tests, on the oldest Node an
 build-tests: node_modules
 	@$(bin)/tsc -p test/tsconfig.json
 	@cp package.json build/
+	@mkdir -p build/src/web/inspector
 	@rm -rf build/src/manual/*.md build/src/manual/tour && cp -R src/manual/*.md src/manual/tour build/src/manual/
 
 check: node_modules ## run everything that CI runs: format, lint, types, tests
