@@ -14,12 +14,12 @@ import {
 } from './examples.ts';
 
 /**
- * Registers the test of a chapter. Its blocks of code are:
+ * Registers the test of a chapter. With `SHOW=1`, it prints what the commands print. Its blocks of code are:
  * - `sh`: lines for a shell (bash). A line that begins with `pollywog -` or `pollywog &` starts the server;
  * - without a language, after such a block: what the lines print. `…` stands for any text within a line, and alone on its line for any lines;
  * - `log`: lines that the server has logged by then, in this order, perhaps with others between them;
  * - `c`: the C server's code, which is not run;
- * - `ts FILE#NAME`: included from the source, see included.ts.
+ * - `ts FILE#NAME …`: included from the source, see included.ts.
  */
 export function testChapter(number: number): void {
   test(`chapter ${number}: its experiment prints what the chapter shows`, { timeout: 60_000 }, async t => {
@@ -94,7 +94,10 @@ async function runInShell(workshop: Workshop, shell: ChildProcess, lines: string
   (shell.stdio[3] as Writable).write(`${script}\necho '${end}'\0`);
   while (!text.includes(end)) await once(shell.stdout!, 'data');
   shell.stdout!.off('data', read);
-  return text.slice(0, text.indexOf(end)).replaceAll(`127.0.0.1:${port}`, 'localhost:8080');
+  const printed = text.slice(0, text.indexOf(end)).replaceAll(`127.0.0.1:${port}`, 'localhost:8080');
+  // For authors: what to write on the page.
+  if (process.env['SHOW'] !== undefined) console.log(`${lines}\n${printed}`);
+  return printed;
 }
 
 /** @param expected lines with `…` */

@@ -1,5 +1,13 @@
 /** The exercises by the numbers of their chapters. */
 import { exercise as exercise1 } from './1/exercise.ts';
+import { exercise as exercise2 } from './2/exercise.ts';
+import { exercise as exercise3 } from './3/exercise.ts';
+import { exercise as exercise4 } from './4/exercise.ts';
 import type { Exercise } from './exercise.ts';
 
-export const exercises: ReadonlyMap<number, Exercise> = new Map([[1, exercise1]]);
+export const exercises: ReadonlyMap<number, Exercise> = new Map([
+  [1, exercise1],
+  [2, exercise2],
+  [3, exercise3],
+  [4, exercise4],
+]);
