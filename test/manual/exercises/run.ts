@@ -1,5 +1,5 @@
 /** Prepares a learner's file, compiles it, and checks it. */
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, transformSync } from 'esbuild';
@@ -121,7 +121,9 @@ async function compile(path: string, folder: string): Promise<string> {
 /** Copies dist/ with the learner's file in it. @returns the server's program */
 function copyServer(replaces: string, path: string): string {
   const folder = temporaryFolder();
-  cpSync(join(checkout, 'dist'), join(folder, 'dist'), { recursive: true });
+  // `make install` writes and removes dist/man, perhaps at the same time.
+  for (const name of readdirSync(join(checkout, 'dist')).filter(name => name !== 'man'))
+    cpSync(join(checkout, 'dist', name), join(folder, 'dist', name), { recursive: true });
   for (const name of ['package.json', 'node_modules']) symlinkSync(join(checkout, name), join(folder, name));
   const source = join(checkout, 'src');
   const dist = join(folder, 'dist');
