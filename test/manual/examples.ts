@@ -10,7 +10,7 @@ import { delimiter, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type Document, manual, readme, root } from '../support/documents.ts';
-import { type ServerProcess, serverScript, startServerWith } from '../support/serverProcess.ts';
+import { type Hooks, type ServerProcess, serverScript, startServerWith } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 /** Ends an example that hangs; no measure of speed. */
@@ -122,7 +122,7 @@ export const startsServer = /^pollywog(?= +-| *$)/;
  * @returns what the other lines printed. @throws Error if one fails or prints anything to stderr
  */
 export async function runShell(
-  t: TestContext,
+  t: Hooks,
   workshop: Workshop,
   code: string,
   replace: Readonly<Record<string, string>> = {},
@@ -147,7 +147,7 @@ export async function runShell(
 }
 
 /** Starts the server of a line on a free port of 127.0.0.1. */
-export async function startLine(t: TestContext, workshop: Workshop, line: string): Promise<void> {
+export async function startLine(t: Hooks, workshop: Workshop, line: string): Promise<void> {
   // The words as a shell splits them; the first one is none.
   const printed = await runLines(
     workshop,

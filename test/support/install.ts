@@ -9,7 +9,7 @@ import { pathToFileURL } from 'node:url';
 
 interface Tool {
   readonly name: string;
-  /** The package of Debian that contains it. */
+  /** The packages of Debian that contain it. */
   readonly package: string;
   readonly isThere: () => boolean;
 }
@@ -30,10 +30,29 @@ const tools: readonly Tool[] = [
   { name: 'nginx', package: 'nginx-light', isThere: () => existsSync('/usr/sbin/nginx') },
   { name: 'curl', package: 'curl', isThere: () => onPath(['curl']) !== undefined },
   { name: 'nc', package: 'netcat-openbsd', isThere: () => onPath(['nc']) !== undefined },
-  { name: 'perl', package: 'perl', isThere: hasPerl },
+  // With its whole library: `perl-base` lacks parts of it.
+  { name: 'perl', package: 'perl', isThere: () => works('perl', ['-MHTTP::Tiny', '-MJSON::PP', '-e', '1']) },
   { name: 'PHP', package: 'php-cli', isThere: () => onPath(['php']) !== undefined },
+  { name: 'Puma', package: 'puma', isThere: () => existsSync('/usr/bin/puma') },
+  {
+    name: "Rails, for Debian's Ruby",
+    package: 'ruby-railties ruby-actionpack ruby-activerecord ruby-sqlite3 ruby-jwt',
+    isThere: () =>
+      works('/usr/bin/ruby', [
+        '-raction_controller/railtie',
+        '-ractive_record/railtie',
+        '-rsqlite3',
+        '-rjwt',
+        '-e',
+        '0',
+      ]),
+  },
   { name: 'python3', package: 'python3', isThere: () => onPath(['python3']) !== undefined },
-  { name: 'pytest, for /usr/bin/python3', package: 'python3-pytest', isThere: hasPytest },
+  {
+    name: 'pytest, for /usr/bin/python3',
+    package: 'python3-pytest',
+    isThere: () => works(python, ['-c', 'import pytest']),
+  },
   { name: 'openssl', package: 'openssl', isThere: () => onPath(['openssl']) !== undefined },
   { name: 'flock', package: 'util-linux', isThere: () => onPath(['flock']) !== undefined },
   { name: 'systemd-notify', package: 'systemd', isThere: () => onPath(['systemd-notify']) !== undefined },
@@ -70,27 +89,12 @@ export function findWebsocketd(): string {
 }
 
 function hasWebsockets(): boolean {
-  try {
-    execFileSync(python, ['-c', 'import websockets'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
+  return works(python, ['-c', 'import websockets']);
 }
 
-function hasPytest(): boolean {
+function works(program: string, words: readonly string[]): boolean {
   try {
-    execFileSync(python, ['-c', 'import pytest'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** With its whole library: `perl-base` lacks parts of it. */
-function hasPerl(): boolean {
-  try {
-    execFileSync('perl', ['-MHTTP::Tiny', '-MJSON::PP', '-e', '1'], { stdio: 'ignore' });
+    execFileSync(program, words, { stdio: 'ignore' });
     return true;
   } catch {
     return false;
@@ -121,7 +125,7 @@ function installMissing(): void {
   const isMissing = ({ isThere }: Tool) => !isThere();
   let missing = tools.filter(isMissing);
   if (missing.length > 0 && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
-    const packages = missing.map(tool => tool.package);
+    const packages = missing.flatMap(tool => tool.package.split(' '));
     console.log(`installing what the tests need: ${packages.join(' ')}`);
     aptGet('update');
     aptGet('install', '-y', '--no-install-recommends', ...packages);
