@@ -7,6 +7,7 @@ import type {
 } from '../../handlers/inspector/messages.ts';
 import { byId, make, setText } from './elements.ts';
 import { newList } from './list.ts';
+import { visibleText } from './visible.ts';
 
 /** Ended connections that stay in the list. */
 const maxEnded = 100;
@@ -137,7 +138,7 @@ function fillConnection(row: HTMLElement, one: ListedConnection): void {
   const numbers = make('span', 'numbers', `${compact(one.messagesIn)} in, ${compact(one.messagesOut)} out`);
   second.append(numbers);
   row.append(first, second);
-  row.title = one.ended?.why ?? '';
+  row.title = visibleText(one.ended?.why ?? '');
 }
 
 function stateText({ state, ended }: ListedConnection): string {

@@ -241,7 +241,7 @@ function dump(hex: string): HTMLElement {
 
 /** The page of a section: `RFC 6455 §5.2`. */
 function linkToSection(section: string): HTMLElement {
-  const [, rfc, number] = /^RFC (\d+) §([\d.]+)$/.exec(section) ?? [];
+  const [, rfc, number] = /RFC (\d+) §(\d+(?:\.\d+)*)/.exec(section) ?? [];
   if (rfc === undefined) return make('span', '', section);
   const link = make('a', '', section);
   link.href = `https://www.rfc-editor.org/rfc/rfc${rfc}#section-${number}`;

@@ -1,6 +1,7 @@
 /** The figure of RFC 6455 §5.2: 32 bits a row, each field a cell, in a CSS grid. */
 import type { Field } from '../../explain/records.ts';
 import { make } from './elements.ts';
+import { visibleText } from './visible.ts';
 
 /** Bytes of a payload that are drawn. */
 const maxDrawn = 16;
@@ -92,7 +93,7 @@ export function addFields(
       const end = Math.min(first + bits, ((bit >> 5) + 1) << 5);
       const cell = addCell(figure, field.name, bit, end - bit);
       own.push(cell);
-      cell.title = `${field.name}: ${field.meaning}`;
+      cell.title = visibleText(`${field.name}: ${field.meaning}`);
       if (bit === first) addLabel(cell, field.name);
       else cell.classList.add('continued');
       if (field.bits !== undefined) addBits(cell, bitsOf(field));

@@ -58,7 +58,9 @@ function showWatched(): void {
   const title = watched === undefined ? 'No connection is chosen' : `#${watched}`;
   setText(byId('watched-title'), one === undefined ? title : `${title} ${titleOf(one)}`);
   setText(byId('watched-facts'), one === undefined ? '' : factsOf(one));
-  showState(one?.ended === undefined ? (watchedState ?? one?.state) : 'ENDED');
+  const state = one?.ended === undefined ? (watchedState ?? one?.state) : 'ENDED';
+  showState(state);
+  setText(byId('watched-state'), state ?? '');
   byId<HTMLButtonElement>('export').disabled = watched === undefined;
 }
 
