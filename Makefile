@@ -29,7 +29,8 @@ build: node_modules ## compile src/ into dist/
 	@$(bin)/esbuild src/web/page/chat.ts src/web/page/channel.ts src/web/page/*.css --bundle --minify --format=esm --target=es2022 \
 		--outdir=dist/web/page --log-level=warning
 	@$(bin)/tsc -p src/web/inspector
-	@rm -rf dist/web/inspector && mkdir -p dist/web/inspector && cp src/web/inspector/*.html dist/web/inspector/
+	@rm -rf dist/web/inspector && mkdir -p dist/web/inspector
+	@sed 's/^ *//' src/web/inspector/index.html > dist/web/inspector/index.html
 	@$(bin)/esbuild src/web/inspector/inspector.ts src/web/inspector/inspector.css --bundle --minify --format=esm --target=es2022 \
 		--outdir=dist/web/inspector --log-level=warning
 	@rm -rf dist/web/library && $(bin)/tsc -p src/web/library

@@ -181,7 +181,9 @@ export function newExplanationView(): ExplanationView {
     },
     fail(why) {
       if (opened === undefined) return;
-      bytes.replaceChildren(make('p', 'note', why), ...contentElements(opened));
+      // A head says what it is without an explanation.
+      const note = opened.kind === 'head' ? [] : [make('p', 'note', why)];
+      bytes.replaceChildren(...note, ...contentElements(opened, true));
       rulePanel.replaceChildren();
     },
   };
@@ -208,10 +210,10 @@ function markBreach(
   }
 }
 
-/** The content of a frame, as far as a row has cut it. */
-function contentElements(frame: InspectedFrame): HTMLElement[] {
+/** The content of a frame. @param isAlone there is no explanation, which has the lines of a head */
+function contentElements(frame: InspectedFrame, isAlone = false): HTMLElement[] {
   const { kind, text, hex, isCut, contentLength, length, first = 0 } = frame;
-  if (kind === 'head' || (text ?? hex ?? '') === '') return [];
+  if ((kind === 'head' && !isAlone) || (text ?? hex ?? '') === '') return [];
   const isInflated = (first & 0x40) !== 0 && contentLength !== undefined;
   const name = isInflated
     ? `Inflated, ${contentLength} bytes`

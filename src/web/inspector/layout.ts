@@ -1,7 +1,8 @@
 /** The size of the text and the height of the details, which the browser remembers. */
 import { byId } from './elements.ts';
 
-const sizes = [87.5, 100, 112.5, 125, 150, 175];
+/** Factors of the style sheet's own size. */
+const sizes = [0.875, 1, 1.125, 1.25, 1.5, 1.75];
 const sizeKey = 'pollywog-inspector-size';
 const heightKey = 'pollywog-inspector-details';
 
@@ -11,7 +12,7 @@ export function installSizes(changed: () => void): (step: number) => void {
   let at = kept < 0 ? 1 : kept;
   const buttons = { '-1': byId<HTMLButtonElement>('smaller'), '1': byId<HTMLButtonElement>('larger') };
   const apply = (): void => {
-    document.documentElement.style.fontSize = `${sizes[at]}%`;
+    document.documentElement.style.setProperty('--size', String(sizes[at]));
     buttons['-1'].disabled = at === 0;
     buttons['1'].disabled = at === sizes.length - 1;
     changed();

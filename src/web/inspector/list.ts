@@ -58,6 +58,7 @@ export function newList<T>(settings: ListSettings<T>): List<T> {
   const draw = (): void => {
     isDue = false;
     if (element.clientHeight === 0) return;
+    measure();
     space.style.height = `${items.length * rowHeight}px`;
     if (isFollowing) {
       element.scrollTop = items.length * rowHeight;
@@ -181,7 +182,6 @@ export function newList<T>(settings: ListSettings<T>): List<T> {
     schedule();
   });
   new ResizeObserver(schedule).observe(element);
-  measure();
 
   return {
     show(next, dropped = 0) {
@@ -205,9 +205,6 @@ export function newList<T>(settings: ListSettings<T>): List<T> {
       schedule();
     },
     isFollowing: () => isFollowing,
-    redraw() {
-      measure();
-      schedule();
-    },
+    redraw: schedule,
   };
 }

@@ -38,7 +38,7 @@ function tagsOf(frame: InspectedFrame): string[] {
   if ((first & 0x40) !== 0 && isUninflated !== true)
     tags.push(contentLength === undefined ? 'deflated' : `inflated: ${contentLength}`);
   else if (contentLength !== undefined && contentLength > length) tags.push(`message: ${contentLength}`);
-  if (isUninflated === true) tags.push('not inflated');
+  if (isUninflated === true) tags.push('not decoded');
   if (isRedacted === true) tags.push('redacted');
   if (isCut === true) tags.push('cut');
   return tags;
@@ -74,10 +74,13 @@ export function fillFrame(row: HTMLElement, { frame, skipped, note }: FrameRow):
     make('span', 'time', timeOf(frame.time)),
     make('span', 'sender', frame.kind === 'end' ? '' : sender),
     make('span', 'type', type),
-    make('span', 'number', frame.kind === 'end' || frame.kind === 'fault' ? '' : String(frame.length)),
+    make('span', 'number', frame.wireLength === 0 ? '' : String(frame.length)),
   );
   const content = make('span', frame.hex === undefined ? 'content' : 'content bytes');
   for (const tag of tagsOf(frame)) content.append(make('span', 'tag', tag), ' ');
-  appendVisible(content, contentOf(frame).slice(0, maxPreview));
+  const whole = contentOf(frame);
+  // Of a head, its first line.
+  const preview = frame.kind === 'head' ? whole.split(/\r?\n/, 1)[0]! : whole;
+  appendVisible(content, preview.slice(0, maxPreview));
   row.append(content);
 }
