@@ -238,12 +238,15 @@ function enter(connection, request, server) {
   return undefined;
 }
 
-/** Shows the table to a client, from now on. @param {Visitor} connection @param {Table} table @param {string} key @param {Checkers} server */
+/**
+ * From now on, the client gets the table with each change.
+ * @param {Visitor} connection @param {Table} table @param {string} key @param {Checkers} server
+ */
 function sit(connection, table, key, server) {
   connection.data.key = hashOf(table.id, key);
   connection.join(table.id);
-  connection.send(JSON.stringify(shown(table, server)));
   welcome(connection, table, server);
+  connection.send(JSON.stringify(shown(table, server)));
 }
 
 /** Says which sides the client plays. @param {Visitor} connection @param {Table} table @param {Checkers} server */
