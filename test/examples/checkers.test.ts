@@ -1,21 +1,22 @@
 /** The example of a module, checkers/: its own tests, which import the package as its author would, and its types. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { root } from '../support/documents.ts';
+import { manualPage, root } from '../support/documents.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const home = fileURLToPath(root);
 const example = join(home, 'test/examples/checkers');
 
-test('the tests of the example pass', { timeout: 120_000 }, () => {
-  const files = readdirSync(join(example, 'test')).map(name => join(example, 'test', name));
+test('the tests of the example pass, by the command in the manual', { timeout: 120_000 }, () => {
+  const [, command = ''] = /`(node --test .*?)`/.exec(manualPage('modules')) ?? [];
+  assert.match(command, /examples\/checkers/);
   const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
-  const words = ['--test', '--test-reporter=tap', ...files.filter(name => name.endsWith('.test.mjs'))];
-  const { stdout } = spawnSync(process.execPath, words, { env: environment, encoding: 'utf8' });
+  const env = { ...environment, NODE_OPTIONS: '--test-reporter=tap' };
+  const { stdout } = spawnSync('sh', ['-c', command], { cwd: home, env, encoding: 'utf8' });
   const failed = stdout.split(/(?=^ *not ok )/m).slice(1);
   assert.match(stdout, /^# fail 0$/m, failed.join(''));
   assert.ok(Number(/^# pass (\d+)$/m.exec(stdout)?.[1]) > 30, stdout);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { root } from '../support/documents.ts';
@@ -42,6 +42,22 @@ testExamples('modules', {
   'sh --watch': async (t, code) => {
     const workshop = newWorkshop({ 'handlers/quiz.mjs': quiz });
     assert.equal(await runShell(t, workshop, code), 'welcome, ada; what is 0 + 2 * 1?\n');
+  },
+
+  'sh checkers': async (t, code) => {
+    const workshop = newWorkshop();
+    await runShell(t, workshop, code, { 'test/examples': fileURLToPath(new URL('test/examples', root)) });
+    const { port } = workshop.server!;
+    assert.match(await (await fetch(`http://127.0.0.1:${port}/`)).text(), /<title>Checkers<\/title>/);
+    const client = await connectRaw(port, { path: '/checkers' });
+    say(client, JSON.stringify({ type: 'create', side: 'red', key: 'k'.repeat(22) }));
+    assert.equal(await heard(client), '{"type":"you","sides":["red"]}');
+    const { id } = JSON.parse((await heard(client))!);
+    client.destroy();
+    assert.match(
+      readFileSync(join(workshop.folder, 'games/messages.jsonl'), 'utf8'),
+      new RegExp(`checkers/${id}`),
+    );
   },
 
   'sh ftplib': async (t, code) => {
