@@ -23,6 +23,7 @@ serve: build ## install, build, and run the server on PORT=8080 of HOST=127.0.0.
 build: node_modules ## compile src/ into dist/
 	@$(bin)/tsc -p tsconfig.json
 	@$(bin)/tsc -p src/testing
+	@cp src/explain/ledger.json dist/explain/
 	@rm -rf dist/manual/*.md dist/manual/tour && cp -R src/manual/*.md src/manual/*.json src/manual/tour dist/manual/
 	@$(bin)/tsc -p src/web/page
 	@rm -rf dist/web/page && mkdir -p dist/web/page && cp src/web/page/*.html dist/web/page/
@@ -55,6 +56,7 @@ build-tests: node_modules
 	@$(bin)/tsc -p test/tsconfig.json
 	@cp package.json build/
 	@mkdir -p build/src/web/inspector
+	@cp src/explain/ledger.json build/src/explain/
 	@rm -rf build/src/manual/*.md build/src/manual/tour && cp -R src/manual/*.md src/manual/tour build/src/manual/
 
 check: node_modules ## run everything that CI runs: format, lint, types, tests
@@ -84,7 +86,7 @@ fuzz: build-tests ## run random and mutated sessions for SECONDS=600; SEED=n rep
 	node build/test/fuzz/fuzz.js --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 .PHONY: ledger ledger-proof
-ledger: build-tests ## compare the rules of RFC 6455 with the markers beside the code, and write src/manual/rfc6455.md
+ledger: build-tests ## compare the rules of RFC 6455 with the markers beside the code; write src/manual/rfc6455.md and explain/ledger.json
 	@node build/test/ledger/ledger.js
 
 ledger-proof: build build-tests ## break each marked check, and require that its test fails; ONLY=5.1-2 or ONLY=FOLDER for some

@@ -17,6 +17,7 @@ import {
   decoderMemory,
   newSessionDecoder,
   type SessionDecoder,
+  setWindow,
   skipRest,
   stopDecoder,
 } from '../recordings/decoder.ts';
@@ -99,6 +100,7 @@ export interface Recordable extends Tapped {
 }
 
 interface Deflating {
+  readonly window: Buffer;
   readonly keepsContext: boolean;
   readonly windowBits: number;
 }
@@ -239,10 +241,7 @@ function beginSession(recordings: Recordings, connection: Recordable): RecordedS
     header: showHeader({ time, side: 'server', id }),
   };
   recordings.sessions.set(id, session);
-  if (endpoint !== undefined) {
-    beginFrames(session.decoder, deflateOf(endpoint));
-    skipRest(session.decoder, 'client', endpoint.incoming?.missing ?? 0);
-  }
+  if (endpoint !== undefined) beginMidway(session.decoder, endpoint);
   if (input !== undefined)
     noteArrived(recordings, connection, { bytes: input, start: inputStart, end: inputEnd });
   return session;
@@ -253,6 +252,15 @@ function writeHeader(recordings: Recordings, session: RecordedSession): void {
   write(recordings, session, session.header);
   // In a full folder, a session has no file at all.
   session.isBegun = !session.isCut;
+}
+
+/** Begins to decode frames in the middle of a session, before the connection's unread input. */
+export function beginMidway(decoder: SessionDecoder, endpoint: NonNullable<Recordable['endpoint']>): void {
+  const { inflater, deflater, incoming } = endpoint;
+  beginFrames(decoder, deflateOf(endpoint));
+  if (inflater !== undefined) setWindow(decoder, 'client', inflater.window);
+  if (deflater !== undefined) setWindow(decoder, 'server', deflater.window);
+  skipRest(decoder, 'client', incoming?.missing ?? 0);
 }
 
 function deflateOf({ inflater, deflater }: NonNullable<Recordable['endpoint']>) {

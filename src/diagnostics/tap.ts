@@ -70,21 +70,35 @@ export function removeTap(taps: Taps, which: number | 'all', tap: Tap): void {
   taps.isOn = taps.all.size > 0 || taps.byId.size > 0;
 }
 
-/** The taps of one connection. */
-function tapsOf({ id, isControl, server: { taps } }: Tapped): readonly Tap[] {
-  return isControl ? [] : [...taps.all, ...(taps.byId.get(id) ?? [])];
-}
+// These loops make no list of taps: with a tap, every frame comes here.
 
 export function tapArrived(connection: Tapped, bytes: Uint8Array, start: number, end: number): void {
-  for (const tap of tapsOf(connection)) tap.arrived?.(connection, bytes, start, end);
+  if (connection.isControl) return;
+  const { all, byId } = connection.server.taps;
+  for (const tap of all) tap.arrived?.(connection, bytes, start, end);
+  const own = byId.get(connection.id);
+  if (own !== undefined) for (const tap of own) tap.arrived?.(connection, bytes, start, end);
 }
 
 export function tapRead(connection: Tapped, first: number | undefined, payload: TappedPayload): void {
-  for (const tap of tapsOf(connection)) tap.read?.(connection, first, payload);
+  if (connection.isControl) return;
+  const { all, byId } = connection.server.taps;
+  for (const tap of all) tap.read?.(connection, first, payload);
+  const own = byId.get(connection.id);
+  if (own !== undefined) for (const tap of own) tap.read?.(connection, first, payload);
 }
 
 export function tapSent(connection: Tapped, bytes: Uint8Array, start: number, end: number): void {
-  for (const tap of tapsOf(connection)) tap.sent?.(connection, bytes, start, end);
+  if (connection.isControl) return;
+  const { all, byId } = connection.server.taps;
+  for (const tap of all) tap.sent?.(connection, bytes, start, end);
+  const own = byId.get(connection.id);
+  if (own !== undefined) for (const tap of own) tap.sent?.(connection, bytes, start, end);
+}
+
+/** The taps of one connection. */
+function tapsOf({ id, isControl, server: { taps } }: Tapped): readonly Tap[] {
+  return isControl ? [] : [...taps.all, ...(taps.byId.get(id) ?? [])];
 }
 
 export function tapWrote(connection: Tapped, bytes: Uint8Array, start: number, end: number): void {

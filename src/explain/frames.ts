@@ -15,7 +15,9 @@ import {
 import { maxControlPayload } from '../protocol/limits.ts';
 import { type DeflateContext, inflateMessage } from '../protocol/websocket/deflate.ts';
 import { checkUtf8, utf8Invalid, utf8Start } from '../protocol/websocket/utf8.ts';
+import { lengthMeanings, meaningOfCode, opcodeMeanings, responseTo } from './meanings.ts';
 import type { Breach, Field, FrameExplanation } from './records.ts';
+import { reasonRules, rulesOfCode, rulesOfField, rulesOfOpcode } from './rules.ts';
 
 /** The frames of one sender, in order. */
 export interface FrameStream {
@@ -26,6 +28,8 @@ export interface FrameStream {
   message: UnfinishedMessage | undefined;
   /** The reason for ignoring the rest of the input. */
   ending: string | undefined;
+  /** The content of the compressed message, if the caller knows it: the context for inflating it may be lost. */
+  inflated?: Buffer | undefined;
 }
 
 /** Each frame replaces it without changing it: an incomplete frame is explained again when more of it arrives. */
@@ -39,6 +43,17 @@ interface UnfinishedMessage {
   readonly utf8: number;
 }
 
+/** A message whose beginning is not known, before a continuation frame. */
+export function unknownBeginning(): UnfinishedMessage {
+  return {
+    opcode: Opcode.Binary,
+    isCompressed: false,
+    payload: Buffer.alloc(0),
+    before: undefined,
+    utf8: utf8Start,
+  };
+}
+
 export function newFrameStream(sender: Role, inflater: DeflateContext | undefined): FrameStream {
   return { sender, inflater, message: undefined, ending: undefined };
 }
@@ -48,15 +63,6 @@ const maxInflated = 64 * 1024 * 1024;
 
 const base = (section: string) => `RFC 6455 §${section}`;
 const deflate = (section: string) => `RFC 7692 §${section}`;
-
-const opcodeMeanings: ReadonlyMap<number, string> = new Map([
-  [Opcode.Continuation, 'continues the message of the frames before it'],
-  [Opcode.Text, 'starts a text message, in UTF-8'],
-  [Opcode.Binary, 'starts a binary message'],
-  [Opcode.Close, 'starts or answers the closing handshake'],
-  [Opcode.Ping, 'asks for a pong with the same payload'],
-  [Opcode.Pong, 'answers a ping, or is an unsolicited heartbeat'],
-]);
 
 /** The state of explaining one frame. */
 interface Reading {
@@ -125,12 +131,13 @@ function endOf(fields: readonly Field[], start: number): number {
 }
 
 /** Notes the first rule that the frame breaks. */
-function breakRule(reading: Reading, rule: string, section: string, at: number, code: number): void {
-  reading.breach ??= { rule, section, at, response: responseTo(code) };
-}
-
-function responseTo(code: number): string {
-  return `The receiver must fail the connection (RFC 6455 §7.1.7): it may send a close frame with the code ${code} (${codes.get(code)}), reads nothing more, and closes the TCP connection.`;
+function breakRule(
+  reading: Reading,
+  broken: Pick<Breach, 'rule' | 'section' | 'rules'>,
+  at: number,
+  code: number,
+): void {
+  reading.breach ??= { ...broken, at, response: responseTo(code) };
 }
 
 function addBits(
@@ -138,10 +145,15 @@ function addBits(
   name: string,
   at: number,
   [bit, bits]: readonly [number, number],
-  { meaning, section, show = String }: { meaning: string; section: string; show?: (value: number) => string },
+  {
+    meaning,
+    section,
+    rules = rulesOfField(name),
+    show = String,
+  }: { meaning: string; section: string; rules?: readonly string[]; show?: (value: number) => string },
 ): void {
   const value = (bytes[at]! >>> (8 - bit - bits)) & ((1 << bits) - 1);
-  fields.push({ name, at, bit, bits, size: 1, value: show(value), meaning, section });
+  fields.push({ name, at, bit, bits, size: 1, value: show(value), meaning, section, rules });
 }
 
 function addBytes(
@@ -149,10 +161,15 @@ function addBytes(
   name: string,
   at: number,
   size: number,
-  { meaning, section, value }: { meaning: string; section: string; value?: string },
+  {
+    meaning,
+    section,
+    value,
+    rules = rulesOfField(name),
+  }: { meaning: string; section: string; value?: string; rules?: readonly string[] },
 ): void {
   const digitsOf = hex(bytes.subarray(at, at + size));
-  fields.push({ name, at, size, value: value ?? digitsOf, hex: digitsOf, meaning, section });
+  fields.push({ name, at, size, value: value ?? digitsOf, hex: digitsOf, meaning, section, rules });
 }
 
 const mostShown = 16;
@@ -185,24 +202,32 @@ function readFirstByte(reading: Reading, first: number): void {
   addBits(reading, 'opcode', start, [4, 4], {
     meaning: opcodeMeanings.get(opcode) ?? 'reserved',
     section: base(isControl ? '5.5' : '5.2'),
+    rules: rulesOfOpcode(opcode),
     show: value => `0x${value.toString(16)} ${opcodeNames.get(value) ?? ''}`.trim(),
   });
 
-  const fail = (rule: string, section: string) =>
-    breakRule(reading, rule, section, start, CloseCode.ProtocolError);
+  const fail = (rule: string, section: string, ...rules: string[]) =>
+    breakRule(reading, { rule, section, rules }, start, CloseCode.ProtocolError);
   if ((first & 0x30) !== 0)
-    fail('RSV2 and RSV3 must be 0: no extension that defines them was negotiated', base('5.2'));
+    fail(
+      'RSV2 and RSV3 must be 0: no extension that defines them was negotiated',
+      base('5.2'),
+      '5.2-2',
+      '5.2-3',
+    );
   if (isCompressed && stream.inflater === undefined)
-    fail('RSV1 must be 0: permessage-deflate was not negotiated', base('5.2'));
-  if (!opcodeNames.has(opcode)) fail(`the opcode 0x${opcode.toString(16)} is reserved`, base('5.2'));
-  if (isCompressed && isControl) fail('a control frame must not be compressed', deflate('6.1'));
-  if (isControl && !isFinal) fail('a control frame must not be fragmented', base('5.5'));
+    fail('RSV1 must be 0: permessage-deflate was not negotiated', base('5.2'), '5.2-2', '5.2-3', '5.8-1');
+  if (!opcodeNames.has(opcode))
+    fail(`the opcode 0x${opcode.toString(16)} is reserved`, base('5.2'), '5.2-4', '5.2-b');
+  if (isCompressed && isControl)
+    fail('a control frame must not be compressed', deflate('6.1'), '7692-6-2', '7692-6-3');
+  if (isControl && !isFinal) fail('a control frame must not be fragmented', base('5.5'), '5.5-1', '5.4-2');
   if (isCompressed && opcode === Opcode.Continuation)
-    fail('RSV1 may be set only in the first frame of a message', deflate('6.1'));
+    fail('RSV1 may be set only in the first frame of a message', deflate('6.1'), '7692-6-2', '7692-6-3');
   if (opcode === Opcode.Continuation && stream.message === undefined)
-    fail('a continuation frame needs a message to continue', base('5.4'));
+    fail('a continuation frame needs a message to continue', base('5.4'), '5.4-a');
   if (!isControl && opcode !== Opcode.Continuation && stream.message !== undefined)
-    fail('a message must be finished before the next one begins', base('5.4'));
+    fail('a message must be finished before the next one begins', base('5.4'), '5.4-4', '5.4-a');
 }
 
 /** The second byte and the extended length. @returns the end of the length, if it is incomplete */
@@ -215,8 +240,8 @@ function readLength(
   const isMasked = second >= 0x80;
   const short = second & 0x7f;
   const isFromClient = stream.sender === 'client';
-  const fail = (rule: string, section: string, at: number) =>
-    breakRule(reading, rule, section, at, CloseCode.ProtocolError);
+  const fail = (rule: string, section: string, at: number, ...rules: string[]) =>
+    breakRule(reading, { rule, section, rules }, at, CloseCode.ProtocolError);
   addBits(reading, 'MASK', start + 1, [0, 1], {
     meaning: isMasked
       ? 'the payload is masked: only a client sends such frames'
@@ -232,22 +257,28 @@ function readLength(
       isFromClient ? 'a client must mask its frames' : 'a server must not mask its frames',
       base('5.1'),
       start + 1,
+      ...(isFromClient ? ['5.1-1', '5.1-2', '5.1-3'] : ['5.1-4', '5.1-5', '5.1-6']),
     );
   if ((first & 15) >= 8 && short > maxControlPayload)
-    fail(`a control frame has at most ${maxControlPayload} bytes of payload`, base('5.5'), start + 1);
+    fail(
+      `a control frame has at most ${maxControlPayload} bytes of payload`,
+      base('5.5'),
+      start + 1,
+      '5.5-1',
+    );
   if (short < 126) return { isMasked, length: short, end: start + 2 };
 
   const size = short === 126 ? 2 : 8;
   const at = start + 2;
   const present = bytes.subarray(at, Math.min(bytes.length, at + size));
   if (size === 8 && present.length > 0 && present[0]! >= 0x80)
-    fail('the most significant bit of a 64-bit length must be 0', base('5.2'), at);
+    fail('the most significant bit of a 64-bit length must be 0', base('5.2'), at, '5.2-5');
   const fewest = 'a length must be encoded in the fewest bytes';
   // After six bytes of 0, the length is at most 65,535.
   if (size === 8 && present.length >= 6 && present.readUIntBE(0, 6) === 0)
-    fail(`${fewest}: this one fits into 16 bits`, base('5.2'), at + 5);
+    fail(`${fewest}: this one fits into 16 bits`, base('5.2'), at + 5, '5.2-6');
   if (size === 2 && present.length === 2 && present.readUInt16BE() < 126)
-    fail(`${fewest}: this one fits into 7 bits`, base('5.2'), at + 1);
+    fail(`${fewest}: this one fits into 7 bits`, base('5.2'), at + 1, '5.2-6');
   if (present.length < size) return at + size;
   const length = Number(size === 2 ? present.readUInt16BE() : present.readBigUInt64BE());
   addBytes(reading, `Extended payload length (${8 * size})`, at, size, {
@@ -257,11 +288,6 @@ function readLength(
   });
   return { isMasked, length, end: at + size };
 }
-
-const lengthMeanings: ReadonlyMap<number, string> = new Map([
-  [126, 'the length is in the next 2 bytes'],
-  [127, 'the length is in the next 8 bytes'],
-]);
 
 function unmasked(payload: Buffer, key: Buffer): Buffer {
   if (key.length === 0) return payload;
@@ -346,7 +372,8 @@ function checkText(reading: Reading, before: number, payload: Buffer, at: number
   const { state, invalid } = checkBytes(before, payload);
   if (invalid !== undefined) {
     const rule = `a text must be UTF-8: the byte ${digits(payload[invalid]!)} is invalid here`;
-    breakRule(reading, rule, base('8.1'), at + invalid, CloseCode.InvalidPayload);
+    const broken = { rule, section: base('8.1'), rules: ['8.1-1', '5.6-1'] };
+    breakRule(reading, broken, at + invalid, CloseCode.InvalidPayload);
   }
   return state;
 }
@@ -373,25 +400,27 @@ function wholePayload(message: UnfinishedMessage): Buffer {
 function completeMessage(reading: Reading, message: UnfinishedMessage, last: number): string | undefined {
   const whole = wholePayload(message);
   const isText = message.opcode === Opcode.Text;
-  const fail = (rule: string, section: string) =>
-    breakRule(reading, rule, section, last, CloseCode.InvalidPayload);
+  const fail = (rule: string, section: string, ...rules: string[]) =>
+    breakRule(reading, { rule, section, rules }, last, CloseCode.InvalidPayload);
   if (!message.isCompressed) {
-    if (isText && message.utf8 !== utf8Start) fail('a text must not end inside a character', base('8.1'));
+    if (isText && message.utf8 !== utf8Start)
+      fail('a text must not end inside a character', base('8.1'), '8.1-1', '5.6-1');
     return `${isText ? 'text' : 'binary'} message: ${isText ? quote(whole) : shownBytes(whole)}`;
   }
   const inflated = inflate(reading.stream, whole);
   if (typeof inflated === 'string') {
-    fail(inflated, deflate('7.2.2'));
+    fail(inflated, deflate('7.2.2'), '7692-7.2.2-1');
     return undefined;
   }
   if (isText && checkUtf8(utf8Start, inflated, 0, inflated.length) !== utf8Start)
-    fail('an inflated text must be UTF-8', base('8.1'));
+    fail('an inflated text must be UTF-8', base('8.1'), '8.1-1', '7692-6.2-3');
   const sizes = `${whole.length} bytes of DEFLATE data, ${inflated.length} inflated (RFC 7692 §7.2.2: the receiver appends 0000ffff first)`;
   return `${isText ? 'text' : 'binary'} message, ${sizes}: ${isText ? quote(inflated) : shownBytes(inflated)}`;
 }
 
 /** @returns the message, or a sentence if it is not valid */
-function inflate({ inflater }: FrameStream, whole: Buffer): Buffer | string {
+function inflate({ inflater, inflated }: FrameStream, whole: Buffer): Buffer | string {
+  if (inflated !== undefined) return inflated;
   if (inflater === undefined) return 'permessage-deflate was not negotiated';
   try {
     return inflateMessage(inflater, whole, maxInflated);
@@ -407,35 +436,6 @@ function shownBytes(bytes: Buffer): string {
   return bytes.length === 0 ? 'empty' : hex(bytes);
 }
 
-/** The names of close codes (RFC 6455 §7.4.1). */
-const codes: ReadonlyMap<number, string> = new Map([
-  [1000, 'normal closure'],
-  [1001, 'going away'],
-  [1002, 'protocol error'],
-  [1003, 'unsupported data'],
-  [1004, 'reserved'],
-  [1005, 'no status received: never on the wire'],
-  [1006, 'abnormal closure: never on the wire'],
-  [1007, 'invalid payload data'],
-  [1008, 'policy violation'],
-  [1009, 'message too big'],
-  [1010, 'mandatory extension'],
-  [1011, 'internal error'],
-  [1012, 'service restart'],
-  [1013, 'try again later'],
-  [1014, 'bad gateway'],
-  [1015, 'TLS handshake failed: never on the wire'],
-]);
-
-function meaningOfCode(code: number): string {
-  const known = codes.get(code);
-  if (known !== undefined) return known;
-  if (code < 1000) return 'not used';
-  if (code < 3000) return 'reserved for the protocol and its extensions';
-  if (code < 4000) return 'a code of a library or framework, registered with IANA';
-  return code < 5000 ? 'a private code of the application' : 'not a close code';
-}
-
 function checkClose(reading: Reading, payload: Buffer, at: number, isWhole: boolean): string | undefined {
   if (payload.length === 0) return isWhole ? 'no code: the receiver reports 1005' : undefined;
   const { start } = reading;
@@ -443,8 +443,11 @@ function checkClose(reading: Reading, payload: Buffer, at: number, isWhole: bool
   if (length === 1) {
     breakRule(
       reading,
-      'the payload of a close frame must be empty or begin with a code of 2 bytes',
-      base('5.5.1'),
+      {
+        rule: 'the payload of a close frame must be empty or begin with a code of 2 bytes',
+        section: base('5.5.1'),
+        rules: ['5.5.1-2'],
+      },
       start + 1,
       CloseCode.ProtocolError,
     );
@@ -453,12 +456,20 @@ function checkClose(reading: Reading, payload: Buffer, at: number, isWhole: bool
   if (payload.length < 2) return undefined;
   const code = payload.readUInt16BE();
   const meaning = meaningOfCode(code);
-  addBytes(reading, 'Close code', at, 2, { value: String(code), meaning, section: base('7.4') });
+  addBytes(reading, 'Close code', at, 2, {
+    value: String(code),
+    meaning,
+    section: base('7.4'),
+    rules: ['5.5.1-2', ...rulesOfCode(code)],
+  });
   if (!isSendableCloseCode(code))
     breakRule(
       reading,
-      `the close code ${code} must not be sent`,
-      base(code < 1000 || code > 1015 ? '7.4.2' : '7.4.1'),
+      {
+        rule: `the close code ${code} must not be sent`,
+        section: base(code < 1000 || code > 1015 ? '7.4.2' : '7.4.1'),
+        rules: rulesOfCode(code),
+      },
       at + 1,
       CloseCode.ProtocolError,
     );
@@ -471,12 +482,16 @@ function checkClose(reading: Reading, payload: Buffer, at: number, isWhole: bool
     });
   const { state, invalid } = checkBytes(utf8Start, reason);
   if (invalid !== undefined)
-    breakRule(reading, 'the reason must be UTF-8', base('5.5.1'), at + 2 + invalid, CloseCode.InvalidPayload);
+    breakRule(
+      reading,
+      { rule: 'the reason must be UTF-8', section: base('5.5.1'), rules: reasonRules },
+      at + 2 + invalid,
+      CloseCode.InvalidPayload,
+    );
   else if (isWhole && state !== utf8Start)
     breakRule(
       reading,
-      'the reason must not end inside a character',
-      base('5.5.1'),
+      { rule: 'the reason must not end inside a character', section: base('5.5.1'), rules: reasonRules },
       at + payload.length - 1,
       CloseCode.InvalidPayload,
     );

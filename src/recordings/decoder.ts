@@ -45,12 +45,29 @@ interface Stream {
   inflater: DeflateContext | 'lost' | undefined;
 }
 
+/** The largest frame and message whose content is decoded, bytes. */
+export interface DecoderLimits {
+  readonly frame: number;
+  readonly message: number;
+  /** Of a longer frame, the event has the beginning; otherwise it ends the decoding, and all that follows is `bytes`. */
+  readonly isBeginningEnough: boolean;
+}
+
+const recordedLimits: DecoderLimits = {
+  frame: maxRecordedFrame,
+  message: maxRecordedMessage,
+  isBeginningEnough: false,
+};
+
 export interface SessionDecoder {
+  readonly limits: DecoderLimits;
   readonly client: Stream;
   readonly server: Stream;
   readonly onEvent: (event: DecodedEvent) => void;
   /** The handshake without a response yet, and its time of arrival. */
   request: { readonly head: Head; readonly at: number } | undefined;
+  /** Gets the rest of the bytes that were being decoded when `stopDecoder` was called. */
+  onRest: ((from: Side, rest: Buffer) => void) | undefined;
 }
 
 function newStream(from: Side): Stream {
@@ -67,12 +84,17 @@ function newStream(from: Side): Stream {
 }
 
 /** @param onEvent owns the events */
-export function newSessionDecoder(onEvent: (event: DecodedEvent) => void): SessionDecoder {
+export function newSessionDecoder(
+  onEvent: (event: DecodedEvent) => void,
+  limits: DecoderLimits = recordedLimits,
+): SessionDecoder {
   return {
+    limits,
     client: newStream('client'),
     server: newStream('server'),
     onEvent,
     request: undefined,
+    onRest: undefined,
   };
 }
 
@@ -103,6 +125,22 @@ export function beginFrames(decoder: SessionDecoder, deflate: DeflateParameters 
     stream.stage = 'frames';
     stream.inflater = newContextOf(deflate, stream.from);
   }
+}
+
+/** Whether a message of this direction could not be inflated, so that later ones cannot be, either. */
+export function hasLostContext(decoder: SessionDecoder, from: Side): boolean {
+  return decoder[from].inflater === 'lost';
+}
+
+/** Whether this direction is neither a handshake nor frames. */
+export function isIgnored(decoder: SessionDecoder, from: Side): boolean {
+  return decoder[from].stage === 'ignored';
+}
+
+/** The messages before the decoding: what the next ones may refer to. */
+export function setWindow(decoder: SessionDecoder, from: Side, window: Buffer): void {
+  const { inflater } = decoder[from];
+  if (typeof inflater === 'object' && inflater.keepsContext) inflater.window = Buffer.from(window);
 }
 
 /** Skips the rest of a frame that began before the recording. @param rest its length */
@@ -162,6 +200,7 @@ function decodeOne(decoder: SessionDecoder, stream: Stream, input: Buffer, at: n
       decoder.onEvent({ kind: 'bytes', at, from: stream.from, bytes: Buffer.from(input) });
       return input.length;
     case 'ignored':
+      decoder.onRest?.(stream.from, input);
       return input.length;
   }
 }
@@ -251,8 +290,10 @@ function decodeFrame(decoder: SessionDecoder, stream: Stream, input: Buffer, at:
   }
   stream.needed = size === 0 ? input.length + 1 : size + header.length;
   if (size === 0) return 0;
-  if (header.length > maxRecordedFrame) {
+  const { limits } = decoder;
+  if (header.length > limits.frame) {
     stream.needed = 1;
+    if (limits.isBeginningEnough) return decodeBeginning(decoder, stream, input, { size, at });
     stream.stage = 'bytes';
     return 0;
   }
@@ -263,30 +304,61 @@ function decodeFrame(decoder: SessionDecoder, stream: Stream, input: Buffer, at:
   if (header.key !== 0) unmask(payload, 0, payload.length, header.key);
   const { opcode, fin: isFinal, rsv1: isCompressed } = header;
   const content =
-    opcode >= 8 ? { isText: opcode !== Opcode.Close, bytes: payload } : addToMessage(stream, payload);
+    opcode >= 8
+      ? { isText: opcode !== Opcode.Close, bytes: payload }
+      : addToMessage(stream, payload, limits.message);
   const raw = Buffer.from(input.subarray(0, end));
   decoder.onEvent({ kind: 'frame', at, from, opcode, isFinal, isCompressed, content, raw });
   return end;
 }
 
-/** @returns the content of the message that the frame of `header` completes */
-function addToMessage(stream: Stream, payload: Buffer): Content | undefined {
+/** Decodes the beginning of a long frame, and skips the rest. @param size of its header */
+function decodeBeginning(
+  decoder: SessionDecoder,
+  stream: Stream,
+  input: Buffer,
+  { size, at }: { size: number; at: number },
+): number {
+  const { opcode, fin: isFinal, rsv1: isCompressed, length } = header;
+  const end = Math.min(input.length, size + length);
+  stream.toSkip = size + length - end;
+  addToMessage(stream, noBytes, decoder.limits.message);
+  const { from } = stream;
+  const raw = Buffer.from(input.subarray(0, end));
+  decoder.onEvent({
+    kind: 'frame',
+    at,
+    from,
+    opcode,
+    isFinal,
+    isCompressed,
+    content: undefined,
+    raw,
+    length,
+  });
+  return end;
+}
+
+const noBytes = Buffer.alloc(0);
+
+/** @returns the content of the message that the frame of `header` completes; undefined if it is longer than `maxLength` */
+function addToMessage(stream: Stream, payload: Buffer, maxLength: number): Content | undefined {
   const { opcode, fin, rsv1 } = header;
   if (opcode !== Opcode.Continuation)
     stream.message = { isText: opcode === Opcode.Text, isCompressed: rsv1, payloads: [], size: 0 };
   const { message } = stream;
   if (message === undefined) return undefined;
-  message.size += payload.length;
+  message.size += header.length;
   // Above the limit, only the frames of a message are recorded.
-  if (message.size > maxRecordedMessage) message.payloads = [];
+  if (message.size > maxLength) message.payloads = [];
   else if (payload.length > 0) message.payloads.push(payload);
   if (!fin) return undefined;
   stream.message = undefined;
   const { isText, isCompressed, payloads } = message;
-  const isTooLong = message.size > maxRecordedMessage;
+  const isTooLong = message.size > maxLength;
   const whole = payloads.length === 1 ? payloads[0] : Buffer.concat(payloads);
   const received = isTooLong ? undefined : whole;
-  const bytes = isCompressed ? inflate(stream, received) : received;
+  const bytes = isCompressed ? inflate(stream, received, maxLength) : received;
   return bytes && { isText, bytes };
 }
 
@@ -294,11 +366,11 @@ function addToMessage(stream: Stream, payload: Buffer): Content | undefined {
  * @param bytes undefined if the message was too long
  * @returns undefined if the message is too long or invalid, or may refer to one that was not inflated
  */
-function inflate(stream: Stream, bytes: Buffer | undefined): Buffer | undefined {
+function inflate(stream: Stream, bytes: Buffer | undefined, maxLength: number): Buffer | undefined {
   const { inflater } = stream;
   if (typeof inflater !== 'object') return undefined;
   try {
-    if (bytes !== undefined) return inflateMessage(inflater, bytes, maxRecordedMessage);
+    if (bytes !== undefined) return inflateMessage(inflater, bytes, maxLength);
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
   }

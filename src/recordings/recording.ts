@@ -76,6 +76,8 @@ export interface FrameEvent extends Timed {
   readonly content: Content | undefined;
   /** The frame's bytes; undefined if it was redacted. */
   readonly raw: Buffer | undefined;
+  /** The length of the payload, if `raw` has only the beginning of a long frame. Not in recordings. */
+  readonly length?: number;
 }
 
 /** An invalid frame, and all bytes after it. */

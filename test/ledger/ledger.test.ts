@@ -1,11 +1,12 @@
 /** Every rule of RFC 6455 and RFC 7692 has code and a test, or a reason; the manual lists all rules; a sample is proven. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
-import { manualPage } from '../support/documents.ts';
+import { manualPage, root } from '../support/documents.ts';
 import { type Attempt, attemptsAt, brokenSource, parseBreaks } from './breakage.ts';
 import { faultsOf, readLedger } from './check.ts';
 import { type NamedTest, type Place, placesIn, testsIn } from './markers.ts';
-import { claimsOf, manualPageOf, pagePath } from './page.ts';
+import { claimsOf, manualPageOf, pagePath, tableOf, tablePath } from './page.ts';
 import { allAttempts, proveAll } from './proof.ts';
 import { allStatements, parseStatements } from './statements.ts';
 
@@ -24,8 +25,10 @@ describe('the ledger', () => {
     assert.ok(ids.includes('5.2-a') && ids.includes('7.4.1-i') && ids.includes('7692-7.2.2-1'));
   });
 
-  test('matches the page of the manual', () => {
+  test('matches the page of the manual, and the table for the inspector', () => {
     assert.equal(manualPage('rfc6455'), manualPageOf(claims), `${pagePath} is out of date; run make ledger`);
+    const table = readFileSync(new URL(tablePath, root), 'utf8');
+    assert.equal(table, tableOf(claims), `${tablePath} is out of date; run make ledger`);
   });
 });
 

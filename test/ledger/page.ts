@@ -1,8 +1,10 @@
-/** Writes the page of the manual that lists every rule with its code and its test: `src/manual/rfc6455.md`. */
+/** Writes the page of the manual that lists every rule with its code and its test, and the same as a table for the inspector. */
+import type { Ledger, LedgerRule } from '../../src/handlers/inspector/ledger.ts';
 import type { NamedTest, Place } from './markers.ts';
 import type { Statement } from './statements.ts';
 
 export const pagePath = 'src/manual/rfc6455.md';
+export const tablePath = 'src/explain/ledger.json';
 
 /** What the page shows of a rule. */
 export interface Claim {
@@ -31,6 +33,20 @@ export function manualPageOf(claims: readonly Claim[]): string {
     return `## ${title}\n\n${items.join('\n')}`;
   });
   return `${introduction(claims.length, enforced.length)}\n${blocks.join('\n\n')}\n`;
+}
+
+/** The table of tablePath: a rule a line. */
+export function tableOf(claims: readonly Claim[]): string {
+  const lines = claims.map(({ statement, places }) => {
+    const { id, section, party, text, notApplicable } = statement;
+    const rule: LedgerRule = {
+      ...{ section, who: party, statement: text },
+      places: places.map(({ file, name }) => [file, name]),
+      ...(notApplicable === undefined ? {} : { reason: notApplicable }),
+    };
+    return `  ${JSON.stringify(id satisfies keyof Ledger)}: ${JSON.stringify(rule)}`;
+  });
+  return `{\n${lines.join(',\n')}\n}\n`;
 }
 
 const introduction = (all: number, enforced: number) => `# The rules of WebSocket

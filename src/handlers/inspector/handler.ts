@@ -12,6 +12,7 @@ import { messageText } from '../../protocol/websocket/message.ts';
 import type { Connection, Handler, Server } from '../../records/records.ts';
 import type { Channels } from '../channels/records.ts';
 import { type InspectorEntry, judgeEntry } from './entry.ts';
+import { explainKept } from './explanation.ts';
 import { inspectorSubprotocol, type PageMessage, type WelcomeMessage } from './messages.ts';
 import { maxPageMessage, parsePageMessage } from './parse.ts';
 import {
@@ -21,8 +22,12 @@ import {
   type Inspectors,
   inspectorLimits,
   newSession,
+  sendFrames,
   sendToPage,
+  sessionMemory,
+  watchConnection,
 } from './session.ts';
+import { exportRecording } from './watch.ts';
 
 export const inspectorName = 'inspect';
 
@@ -88,6 +93,9 @@ function newInspectorHandler(inspectors: Inspectors): Handler {
     },
 
     closed: connection => endSession(sessionOf(connection)),
+
+    held: connection => sessionMemory(sessionOf(connection)),
+    discard: connection => watchConnection(sessionOf(connection), undefined),
   };
 }
 
@@ -141,9 +149,46 @@ function welcome({ server, channels, version }: Inspectors): WelcomeMessage {
   };
 }
 
-function obey(_session: InspectorSession, message: PageMessage): void {
+function obey(session: InspectorSession, message: PageMessage): void {
   switch (message.type) {
     case 'enter':
       throw new ProtocolError(CloseCode.PolicyViolation, 'this page has entered already');
+    case 'watch':
+      return watch(session, message.serial);
+    case 'pause':
+      sendFrames(session, true);
+      session.isPaused = message.isPaused;
+      return;
+    case 'explain': {
+      const { kept } = session.watch ?? {};
+      const answer = kept === undefined ? 'no connection is watched' : explainKept(kept, message.frame);
+      if (typeof answer === 'string') fail(session, 'explain', message.frame, answer);
+      else sendToPage(session, answer);
+      return;
+    }
+    case 'export':
+      if (session.watch?.connection.serial === message.serial)
+        sendToPage(session, exportRecording(session.watch));
+      else fail(session, 'export', message.serial, 'this connection is not watched');
+      return;
   }
+}
+
+function fail(session: InspectorSession, about: PageMessage['type'], id: number, why: string): void {
+  sendToPage(session, { type: 'failed', about, id, why });
+}
+
+function watch(session: InspectorSession, serial: number | null): void {
+  const { inspectors } = session;
+  if (serial === null) return watchConnection(session, undefined);
+  const connection = inspectors.server.table.entries.find(
+    (entry): entry is Connection =>
+      entry?.kind === 'connection' && entry.serial === serial && !entry.isControl,
+  );
+  if (connection === undefined || connection.phase === 'gone') {
+    watchConnection(session, undefined);
+    sendToPage(session, { type: 'state', serial, state: null });
+  } else if (connection.handlerName === inspectorName) {
+    fail(session, 'watch', serial, 'this is an inspector: each of its frames would cause another');
+  } else watchConnection(session, connection);
 }

@@ -24,7 +24,7 @@ export type PageMessage =
   | { readonly type: 'enter'; readonly token?: string }
   /** Shows the frames of one connection, from now on. It replaces the connection that was watched before. */
   | { readonly type: 'watch'; readonly serial: number | null }
-  /** While paused, the server sends no frames, and counts them as skipped. */
+  /** While paused, the server sends no frames, and counts them as skipped. The recording goes on. */
   | { readonly type: 'pause'; readonly isPaused: boolean }
   /** Answered by `explanation` or `failed`. The server keeps only the last frames: `limits.keptFrames`. */
   | { readonly type: 'explain'; readonly frame: number }
@@ -221,7 +221,7 @@ export interface InspectedFrame {
   readonly isCut?: true;
   /** It contained a credential. Its bytes are not kept, so it cannot be explained. */
   readonly isRedacted?: true;
-  /** A compressed message could not be inflated: the frames before it were sampled, or it is invalid. */
+  /** The content of the message is unknown: it is longer than `limits.decodedBytes`, invalid, or its beginning was not shown. */
   readonly isUninflated?: true;
 }
 

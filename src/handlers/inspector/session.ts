@@ -1,5 +1,6 @@
 /** An open inspector: a page, its WebSocket, and what it watches. */
 import type { Tokens } from '../../access/tokens.ts';
+import { runIsolated } from '../../core/close.ts';
 import { updateHeld } from '../../core/memory.ts';
 import { sendMessage } from '../../core/send.ts';
 import {
@@ -20,6 +21,7 @@ import type { Channels } from '../channels/records.ts';
 import { type ConnectionList, compareConnections, newConnectionList } from './connections.ts';
 import type { InspectorEntry } from './entry.ts';
 import type { InspectorLimits, ServerMessage } from './messages.ts';
+import { beginWatch, endWatch, type FrameWatch, takeFrames, watchMemory } from './watch.ts';
 
 /** The inspectors of a server. */
 export interface Inspectors {
@@ -41,7 +43,11 @@ export interface InspectorSession {
   readonly connection: Connection;
   readonly entry: InspectorEntry;
   hasEntered: boolean;
+  isPaused: boolean;
+  /** The number of the last frame. */
+  lastFrame: number;
   readonly list: ConnectionList;
+  watch: FrameWatch | undefined;
 }
 
 export const inspectorLimits: InspectorLimits = {
@@ -60,7 +66,16 @@ export function newSession(
   connection: Connection,
   entry: InspectorEntry,
 ): InspectorSession {
-  return { inspectors, connection, entry, hasEntered: false, list: newConnectionList() };
+  return {
+    inspectors,
+    connection,
+    entry,
+    hasEntered: false,
+    isPaused: false,
+    lastFrame: 0,
+    list: newConnectionList(),
+    watch: undefined,
+  };
 }
 
 export function sendToPage({ connection }: InspectorSession, message: ServerMessage): void {
@@ -85,6 +100,7 @@ export function addSession(session: InspectorSession): void {
 export function endSession(session: InspectorSession): void {
   const { inspectors } = session;
   inspectors.sessions.delete(session);
+  watchConnection(session, undefined);
   if (inspectors.sessions.size > 0) return;
   clearInterval(inspectors.timer);
   inspectors.timer = undefined;
@@ -92,10 +108,39 @@ export function endSession(session: InspectorSession): void {
 
 function tick(inspectors: Inspectors): void {
   inspectors.ticks++;
-  for (const session of inspectors.sessions) {
-    if (!isBehind(session) && inspectors.ticks % ticksPerList === 0) sendList(session);
-    updateHeld(session.connection);
-  }
+  for (const session of inspectors.sessions) runIsolated(session.connection, () => update(session));
+}
+
+function update(session: InspectorSession): void {
+  const { inspectors, connection } = session;
+  const isReading = !isBehind(session);
+  sendFrames(session, isReading);
+  if (isReading && inspectors.ticks % ticksPerList === 0) sendList(session);
+  updateHeld(connection);
+}
+
+/** Sends the frames since the last call. @param isReading whether the page reads what it gets */
+export function sendFrames(session: InspectorSession, isReading: boolean): void {
+  const { watch, isPaused } = session;
+  if (watch === undefined) return;
+  const message = takeFrames(watch, isReading && !isPaused);
+  if (message !== undefined) sendToPage(session, message);
+  const { serial } = watch.connection;
+  for (const state of watch.states.splice(0)) sendToPage(session, { type: 'state', serial, state });
+}
+
+/** Bytes of memory. */
+export function sessionMemory({ watch, list }: InspectorSession): number {
+  return list.bySerial.size * listedMemory + (watch === undefined ? 0 : watchMemory(watch));
+}
+
+/** An estimate for an entry of the list. */
+const listedMemory = 400;
+
+/** Watches another connection, or none. */
+export function watchConnection(session: InspectorSession, connection: Connection | undefined): void {
+  if (session.watch !== undefined) endWatch(session.watch);
+  session.watch = connection && beginWatch(connection, () => ++session.lastFrame);
 }
 
 function sendList(session: InspectorSession): void {
