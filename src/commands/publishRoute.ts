@@ -44,7 +44,7 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
     const { entry } = channels;
     if (head.method !== 'POST' || entry?.isOn() !== true) return false;
     if (publisherOf(tokens, bearerToken(head) ?? '') !== undefined) return false;
-    return !entry.isForCommands(publishNeed(readName(head), false), identity);
+    return !entry.isForCommands(publishNeed(readName(channels, head), false), identity);
   }
 
   const fieldsFor = (head: Head) =>
@@ -55,7 +55,7 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
       method !== 'GET' && method !== 'HEAD' && (path === prefix || path.startsWith(`${prefix}/`)),
 
     admit(head) {
-      readName(head);
+      readName(channels, head);
       readOptions(head);
       readMediaType(head);
       return server.configuration.maxMessage;
@@ -67,7 +67,7 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
       if (why !== undefined) throw new ProtocolError(400, why);
       const holder = publisherOf(tokens, bearerToken(head) ?? '');
       const publisher = holder ?? publisherByRight(connection.identity);
-      const publication = { channel: readName(head), kind, data, publisher, ...readOptions(head) };
+      const publication = { channel: readName(channels, head), kind, data, publisher, ...readOptions(head) };
       unanswered.add(connection);
       publish(channels, publication, outcome => {
         if (!unanswered.delete(connection)) return;
@@ -115,7 +115,8 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
       return guarded.admit(head, connection);
     },
 
-    needs: (head, connection) => (needsRight(head, connection) ? [publishNeed(readName(head), false)] : []),
+    needs: (head, connection) =>
+      needsRight(head, connection) ? [publishNeed(readName(channels, head), false)] : [],
 
     answer(connection, head, body) {
       if (head.method === 'OPTIONS')
@@ -126,8 +127,10 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
 }
 
 /** @throws ProtocolError 400 or 404 */
-function readName({ path }: Head): string {
+function readName({ byName }: Channels, { path }: Head): string {
   const encoded = path.slice(prefix.length + 1);
+  // Nearly every publish names a channel that exists. A name with a percent sign in it is encoded differently.
+  if (!encoded.includes('%') && byName.has(encoded)) return encoded;
   if (encoded === '') throw new ProtocolError(404, 'name a channel: POST /channels/NAME');
   const name = percentDecode(encoded);
   if (name === undefined)
@@ -142,8 +145,11 @@ const parameters = ['event', 'ttl', 'key'] as const;
 const isParameter = (name: string): name is (typeof parameters)[number] =>
   (parameters as readonly string[]).includes(name);
 
+const noOptions: PublicationOptions = { event: undefined, ttl: undefined, key: undefined };
+
 /** Reads the query and the field Idempotency-Key. @throws ProtocolError 400 */
 function readOptions({ query, headers }: Head): PublicationOptions {
+  if (query === '' && !headers.has('idempotency-key')) return noOptions;
   const given: { event?: string; ttl?: string; key?: string } = {};
   for (const [name, value] of new URLSearchParams(query)) {
     if (!isParameter(name))
@@ -244,10 +250,7 @@ function readForm(body: Buffer): Content | undefined {
 }
 
 function answerOf(fields: Fields, outcome: Published): HttpResponse {
-  const headers = {
-    ...fields,
-    'Content-Type': 'application/json',
-    'Cache-Control': 'no-store',
-  };
+  // Fields that follow a spread would be added one by one, at the cost of all the rest.
+  const headers = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ...fields };
   return { status: 200, headers, body: `${JSON.stringify(outcome)}\n` };
 }

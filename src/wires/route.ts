@@ -142,7 +142,7 @@ export function beginResponse(
   const request = httpState(connection)?.request;
   const isKept =
     request !== undefined && mayKeep(connection, request) && hasEnd(status, headers, body !== undefined);
-  const all = { ...headers, ...persistence(connection, request, isKept, headers['Connection']) };
+  const more = persistence(connection, request, isKept, headers['Connection']);
   if (request !== undefined) {
     request.isKept = isKept;
     request.isBegun = true;
@@ -150,11 +150,11 @@ export function beginResponse(
   }
   // RFC 9110 §9.3.2: the answer to a HEAD has no content, but the fields that describe it.
   if (request?.head.method === 'HEAD' && body !== undefined) {
-    all['Content-Length'] ??= String(Buffer.byteLength(body));
-    sendBytes(connection, encodeResponse(status, all, ''));
+    more['Content-Length'] = headers['Content-Length'] ?? String(Buffer.byteLength(body));
+    sendBytes(connection, encodeResponse(status, headers, '', more));
     noteAccess(connection, status, 0);
   } else {
-    sendBytes(connection, encodeResponse(status, all, body));
+    sendBytes(connection, encodeResponse(status, headers, body, more));
     noteAccess(connection, status, body === undefined ? undefined : Buffer.byteLength(body));
   }
 }

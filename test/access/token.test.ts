@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { isEqual } from '../../src/access/tokens.ts';
 import { commandWays, openServer, run } from '../support/commandWays.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
@@ -84,4 +85,15 @@ describe('a token', () => {
     const { level } = await server.untilLogged(({ event }) => event === 'token readable by everyone');
     assert.equal(level, 'warn');
   });
+});
+
+test('a token is equal to itself alone: not to a part of it, a repetition, a change of any letter, or to nothing', () => {
+  const token = 'correct-horse-battery';
+  assert.equal(isEqual(token, token), true);
+  assert.equal(isEqual(token, undefined), false);
+  const others = ['', token.slice(0, -1), token.slice(1), `${token}c`, token + token, token.toUpperCase()];
+  for (let at = 0; at < token.length; at++) others.push(`${token.slice(0, at)}~${token.slice(at + 1)}`);
+  // The same low byte as its first letter.
+  others.push(`\u0163${token.slice(1)}`);
+  for (const other of others) assert.equal(isEqual(other, token), false, other);
 });

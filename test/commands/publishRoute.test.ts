@@ -52,6 +52,16 @@ test('the answer has the id of the message; ids of all channels count up togethe
   assert.equal((await server.post('/channels/other', 'paid')).id, `${epoch}-2`);
 });
 
+test('a path is decoded once, also when a channel exists whose name is the encoded text', async t => {
+  const server = await openPublishing(t);
+  assert.equal((await server.post('/channels/50%25', 'paid')).status, 200);
+  assert.equal((await server.post('/channels/50%2525', 'paid')).status, 200);
+  assert.equal((await server.post('/channels/50%', 'paid')).status, 400);
+  assert.equal((await server.post('/channels/50%25', 'paid')).status, 200);
+  const { stdout } = await server.command('history', '50%');
+  assert.equal(stdout.match(/paid/g)?.length, 2, stdout);
+});
+
 test('publishing over HTTP is off without a token, and the refusal says how to turn it on', async t => {
   const server = await startServerFor(t);
   const response = await fetch(`http://127.0.0.1:${server.port}/channels/orders`, {

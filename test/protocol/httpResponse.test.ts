@@ -60,3 +60,16 @@ test('encodeResponse writes the status line, the fields and the body', () => {
   const page = encodeResponse(200, {}, new Uint8Array([0, 255]));
   assert.deepEqual([...page.subarray(-2)], [0, 255]);
 });
+
+test('encodeResponse writes further fields in place of those of the same name, and a text whose length is that of its UTF-8', () => {
+  const fields = { Connection: 'Upgrade', Vary: 'Origin' };
+  assert.equal(
+    encodeResponse(200, fields, '€', { Connection: 'Upgrade, close', 'Content-Length': '7' }).toString(),
+    'HTTP/1.1 200 OK\r\nVary: Origin\r\nConnection: Upgrade, close\r\nContent-Length: 7\r\n\r\n€',
+  );
+  const lone = encodeResponse(200, {}, 'a\ud800b');
+  assert.match(lone.toString('latin1'), /Content-Length: 5\r\n/);
+  assert.deepEqual([...lone.subarray(-5)], [...Buffer.from('a\ufffdb')]);
+  // No field is missing because objects inherit something of its name.
+  assert.match(encodeResponse(200, { constructor: 'x' }, '').toString(), /\r\nconstructor: x\r\n/);
+});
