@@ -7,7 +7,7 @@ import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { root } from '../support/documents.ts';
 import { exercises } from './exercises/all.ts';
-import { checkFile, writeStarter } from './exercises/run.ts';
+import { checkFile, typeFaults, writeStarter } from './exercises/run.ts';
 
 const number = Number(process.argv[2]);
 const exercise = exercises.get(number);
@@ -26,6 +26,7 @@ if (!existsSync(path)) {
 }
 try {
   const outcomes = await checkFile(exercise, path);
+  process.stdout.write(typeFaults(path));
   for (const { claim, fault } of outcomes) {
     console.log(`${fault === undefined ? '  ok  ' : '  no  '}${claim}`);
     if (fault !== undefined) console.log(fault.trimEnd().replace(/^/gm, '      '));

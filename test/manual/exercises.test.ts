@@ -38,22 +38,23 @@ for (const [number, exercise] of exercises) {
   });
 }
 
-test('make exercise writes the starter once, and exits with 1 until the exercise is done', () => {
+test('make exercise writes the starter once, names wrong types, and exits with 1 until the exercise is done', () => {
   const folder = temporaryFolder();
+  const own = join(folder, '1');
+  const solution = fileFor(1, exercises.get(1)!, 'solution', own);
   const script = fileURLToPath(new URL('exercise.js', import.meta.url));
-  const run = () =>
-    spawnSync(process.execPath, [script, '1'], {
-      encoding: 'utf8',
-      env: { ...process.env, EXERCISES: folder },
-    });
+  const run = (text?: string) => {
+    if (text !== undefined) writeFileSync(join(own, 'table.ts'), text);
+    const env = { ...process.env, EXERCISES: folder };
+    return spawnSync(process.execPath, [script, '1'], { encoding: 'utf8', env });
+  };
   const first = run();
   assert.match(first.stdout, /1\/table\.ts is new\. Edit it.*\n {2}no {2}/s);
   assert.equal(first.status, 1);
-  const own = join(folder, '1');
-  writeFileSync(join(own, 'table.ts'), fileFor(1, exercises.get(1)!, 'solution', own));
-  const second = run();
-  assert.match(second.stdout, /Exercise 1 is done\.\n$/);
+  const second = run(`${solution}\nexport const wrong: number = 'text';\n`);
+  assert.match(second.stdout, /1\/table\.ts\(\d+,\d+\): error TS2322: .*\nExercise 1 is done\.\n$/s);
   assert.equal(second.status, 0);
-  writeFileSync(join(own, 'table.ts'), 'export const = 1;\n');
-  assert.match(run().stderr, /table\.ts:1:\d+: ERROR/);
+  const third = run('export const = 1;\n');
+  assert.match(third.stderr, /table\.ts:1:\d+: ERROR/);
+  assert.equal(third.status, 1);
 });

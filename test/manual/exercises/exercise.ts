@@ -32,6 +32,9 @@ export interface Work {
   readonly folder: string;
   /** The exports of the learner's file. */
   load(): Promise<Readonly<Record<string, unknown>>>;
-  /** Starts a server on a free port of 127.0.0.1, in which the learner's file replaces that of the server. */
+  /**
+   * A server on a free port of 127.0.0.1, in which the learner's file replaces that of the server. All checks share the one with
+   * these options; it is killed after the last check.
+   */
   startServer(...options: string[]): Promise<ServerProcess>;
 }

@@ -1,4 +1,5 @@
 /** Prepares a learner's file, compiles it, and checks it. */
+import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -60,27 +61,31 @@ const patience = 10_000;
  */
 export async function checkFile(exercise: Exercise, path: string): Promise<Outcome[]> {
   const folder = temporaryFolder();
-  const servers: ServerProcess[] = [];
   const compiled = await compile(path, folder);
+  const servers = new Map<string, Promise<ServerProcess>>();
   let script: string | undefined;
+  const start = (options: readonly string[]) => {
+    if (exercise.replaces !== undefined) script ??= copyServer(exercise.replaces, path);
+    const usual = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--config', 'none'];
+    const commandLine = [...usual, '--log-format', 'json', ...options];
+    return startServerWith(commandLine, script === undefined ? {} : { script });
+  };
   const work: Work = {
     folder,
     load: () => import(compiled),
-    async startServer(...options) {
-      if (exercise.replaces !== undefined) script ??= copyServer(exercise.replaces, path);
-      const usual = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--config', 'none'];
-      const server = await startServerWith([...usual, '--log-format', 'json', ...options], {
-        ...(script === undefined ? {} : { script }),
-      });
-      servers.push(server);
+    startServer(...options) {
+      const key = options.join(' ');
+      const server = servers.get(key) ?? start(options);
+      servers.set(key, server);
       return server;
     },
   };
   const outcomes: Outcome[] = [];
-  for (const { claim, run } of exercise.checks) {
+  for (const { claim, run } of exercise.checks)
     outcomes.push({ claim, fault: await faultOf(async () => run(work)) });
-    await Promise.all(servers.splice(0).map(server => server.kill()));
-  }
+  // A server that did not start has been reported by the check that needed it.
+  for (const server of await Promise.allSettled(servers.values()))
+    if (server.status === 'fulfilled') await server.value.kill();
   return outcomes;
 }
 
@@ -96,7 +101,8 @@ async function faultOf(run: () => Promise<void>): Promise<string | undefined> {
     await Promise.race([run(), tooLate]);
     return undefined;
   } catch (error) {
-    return (error as Error).message;
+    // `assert` appends its own comparison to a message.
+    return (error as Error).message.split('\n', 1)[0];
   } finally {
     clearTimeout(timer);
   }
@@ -138,10 +144,35 @@ function copyServer(replaces: string, path: string): string {
   return join(dist, 'server.js');
 }
 
-/** Writes the starter to `folder`. @returns the path of the learner's file */
-export function writeStarter(number: number, exercise: Exercise, folder: string): string {
+/** With it, an editor and `typeFaults` know the types of the server. */
+const settings = {
+  extends: join(checkout, 'tsconfig.json'),
+  compilerOptions: {
+    rootDir: '/',
+    noEmit: true,
+    // The folder is not always within the package.
+    verbatimModuleSyntax: false,
+    typeRoots: [join(checkout, 'node_modules/@types')],
+    noUnusedLocals: false,
+    noUnusedParameters: false,
+  },
+  include: ['.'],
+  exclude: [],
+};
+
+/** Writes the starter to `folder`, and the compiler's settings to the folder above it. */
+export function writeStarter(number: number, exercise: Exercise, folder: string): void {
   mkdirSync(folder, { recursive: true });
-  const path = join(folder, exercise.file);
-  writeFileSync(path, fileFor(number, exercise, 'starter', folder), { flag: 'wx' });
-  return path;
+  writeFileSync(join(folder, '../tsconfig.json'), `${JSON.stringify(settings, null, 2)}\n`);
+  writeFileSync(join(folder, exercise.file), fileFor(number, exercise, 'starter', folder), { flag: 'wx' });
+}
+
+/** @returns what the compiler says about the types in the learner's file, with lines, or an empty text */
+export function typeFaults(path: string): string {
+  const folder = dirname(dirname(path));
+  const tsc = join(checkout, 'node_modules/.bin/tsc');
+  const { stdout } = spawnSync(tsc, ['-p', folder, '--pretty', 'false'], { encoding: 'utf8' });
+  // It names files relative to the working directory, and lists those of other exercises, too.
+  const own = relative(process.cwd(), path);
+  return stdout.replace(new RegExp(`^(?!${own.replaceAll('.', '\\.')}|\\s).*\\n`, 'gm'), '');
 }
