@@ -243,6 +243,21 @@ describe('checkers', patience, () => {
     }
   });
 
+  test('the player copies the invitation, and finds the game again by the back button', async t => {
+    const page = await newPage(t, { permissions: ['clipboard-read', 'clipboard-write'] });
+    await page.goto(url);
+    await page.getByRole('button', { name: 'Play white' }).click();
+    await page.getByRole('button', { name: 'Copy' }).click();
+    await page.getByRole('button', { name: 'Copied' }).waitFor();
+    const copied = await page.evaluate(() => navigator.clipboard.readText());
+    assert.match(copied, /\/\?game=[a-z2-9]{8}$/);
+    assert.equal(copied, page.url());
+    await page.goBack();
+    await page.getByRole('button', { name: 'Play red' }).waitFor();
+    await page.goForward();
+    await page.getByRole('heading', { name: 'Waiting for your opponent' }).waitFor();
+  });
+
   test('a link to a game that is gone says so', async t => {
     const page = await newPage(t);
     await page.goto(`${url}?game=aaaaaaaa`);

@@ -24,6 +24,30 @@ export function defer(effect: () => void): void {
   deferred?.push(effect);
 }
 
+/** A deferred join or leave, which the call itself already counts. */
+interface DeferredMembership {
+  /** The groups of the module. */
+  readonly groups: object;
+  readonly group: string;
+  readonly connection: Connection;
+  readonly isMember: boolean;
+}
+
+/** Those of the current call, in order. */
+let memberships: readonly DeferredMembership[] = [];
+
+/** Defers a join or leave. @param effect as for `defer` */
+export function deferMembership(membership: DeferredMembership, effect: () => void): void {
+  memberships = [...memberships, membership];
+  defer(effect);
+}
+
+/** The connections that the current call has deferred to join or leave this group, and whether each will be a member. */
+export function deferredMembers(groups: object, group: string): ReadonlyMap<Connection, boolean> {
+  const own = memberships.filter(one => one.groups === groups && one.group === group);
+  return new Map(own.map(({ connection, isMember }) => [connection, isMember]));
+}
+
 /**
  * Calls `act` and runs its effects afterwards, or, if calls are nested, after the outermost one. If `act` throws, none of
  * its effects happen: the previous version can handle the same message, and no client gets an answer twice.
@@ -31,12 +55,16 @@ export function defer(effect: () => void): void {
 export function deferEffects<T>(act: () => T): T {
   const outer = deferred;
   const effects: (() => void)[] = [];
+  const before = memberships;
   deferred = effects;
+  let hasReturned = false;
   let result: T;
   try {
     result = act();
+    hasReturned = true;
   } finally {
     deferred = outer;
+    if (!hasReturned || outer === undefined) memberships = before;
   }
   if (outer !== undefined) outer.push(...effects);
   else for (const effect of effects) effect();

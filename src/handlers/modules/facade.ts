@@ -9,7 +9,16 @@ import { CloseCode, isSendableCloseCode } from '../../protocol/codes.ts';
 import { splitList } from '../../protocol/http/fields.ts';
 import type { Head } from '../../protocol/http/head.ts';
 import type { Connection, Group, Handler, Server } from '../../records/records.ts';
-import { defer, isDeferring, ScopedMessage, sendableBytes, sendFunctionFor, snapshot } from './callScope.ts';
+import {
+  defer,
+  deferMembership,
+  deferredMembers,
+  isDeferring,
+  ScopedMessage,
+  sendableBytes,
+  sendFunctionFor,
+  snapshot,
+} from './callScope.ts';
 import type * as user from './interface.ts';
 
 /** The parts of a module that outlive its versions, and that its connections refer to. */
@@ -116,8 +125,14 @@ export class Peer implements user.Connection {
   }
 
   join(group: string): void {
-    if (isDeferring()) defer(() => this.#joinNow(group));
+    if (isDeferring()) this.#deferMembership(group, true, () => this.#joinNow(group));
     else this.#joinNow(group);
+  }
+
+  #deferMembership(group: string, isMember: boolean, effect: () => void): void {
+    const { groups, handler } = this.#module;
+    const connection = this.#connection;
+    if (connection.handler === handler) deferMembership({ groups, group, connection, isMember }, effect);
   }
 
   #joinNow(name: string): void {
@@ -131,7 +146,7 @@ export class Peer implements user.Connection {
   }
 
   leave(group: string): void {
-    if (isDeferring()) defer(() => this.leaveNow(group));
+    if (isDeferring()) this.#deferMembership(group, false, () => this.leaveNow(group));
     else this.leaveNow(group);
   }
 
@@ -220,7 +235,16 @@ export function newModuleServer(
       const copied = snapshot(message);
       defer(() => publishNow(group, copied, except));
     },
-    members: group => groups.get(group)?.members.size ?? 0,
+    members(group) {
+      const members = groups.get(group)?.members;
+      let count = members?.size ?? 0;
+      if (!isDeferring()) return count;
+      for (const [connection, isMember] of deferredMembers(groups, group)) {
+        const wasMember = members?.has(connection) ?? false;
+        count += Number(isMember) - Number(wasMember);
+      }
+      return count;
+    },
     channels,
     log: lines,
   };

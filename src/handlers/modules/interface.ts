@@ -170,7 +170,10 @@ export interface Handler<Data = unknown, State = unknown> {
   opened?(connection: Connection<Data>, server: Server<Data, State>): void | Promise<void>;
   /** Until a returned promise settles, this connection's next messages and its close wait; other connections do not. */
   message(connection: Connection<Data>, message: Message, server: Server<Data, State>): void | Promise<void>;
-  /** @param code the close code received or sent; 1005: a close frame without a code; 1006: no close frame */
+  /**
+   * Called when the connection has ended, while it is still in its groups and in `server.connections`.
+   * @param code the close code received or sent; 1005: a close frame without a code; 1006: no close frame
+   */
   closed?(connection: Connection<Data>, code: number, reason: string, server: Server<Data, State>): void;
   /** Called by `pollywog call NAME WORD…`, which prints what it returns, or what its promise resolves to. */
   command?(words: readonly string[], server: Server<Data, State>): unknown;

@@ -41,6 +41,29 @@ describe('the next version', () => {
     assert.deepEqual([a.connection.phase, b.connection.phase], ['open', 'open']);
   });
 
+  test('counts the members of a group as usual in its first call, also if it has joined and left in this call', async () => {
+    const folder = newFolder({ 'mod.mjs': counter('v1') });
+    const server = await loadAll(folder);
+    const [a, b] = [connect(server, 'mod'), connect(server, 'mod')];
+    folder.write(
+      'mod.mjs',
+      `export function message(connection, message, { members }) {
+        const counts = [members('g')];
+        const step = name => { connection[name]('g'); counts.push(members('g')); };
+        for (const name of message.text().split(' ')) step(name);
+        if (counts.includes(3)) throw new Error('cannot be');
+        connection.send(counts.join(' '));
+      }`,
+    );
+    await reload(server);
+    a.say('join join leave leave join');
+    b.say('join leave join');
+    a.say('leave join leave');
+    assert.deepEqual(a.heard(), ['0 1 1 0 0 1', '2 1 2 1']);
+    assert.deepEqual(b.heard(), ['1 2 1 2']);
+    assert.equal(moduleStates(server)[0]?.state, 'on probation');
+  });
+
   test('converts the state in its swap, or creates one if there was none', async () => {
     const folder = newFolder({ 'mod.mjs': counter('v1'), 'bare.mjs': 'export function message() {}' });
     const server = await loadAll(folder);
