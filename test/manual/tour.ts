@@ -25,7 +25,8 @@ export function testChapter(number: number): void {
   test(`chapter ${number}: its experiment prints what the chapter shows`, { timeout: 60_000 }, async t => {
     const workshop = newWorkshop({}, 'text');
     const shell = startShell(workshop);
-    t.after(() => shell.kill('SIGKILL'));
+    // The group, since an experiment may leave a stopped program behind.
+    t.after(() => process.kill(-shell.pid!, 'SIGKILL'));
     let printed: string | undefined;
     for (const { language, code } of examplesOf(`tour-${number}`)) {
       if (language === 'output') {
@@ -53,6 +54,7 @@ function startShell(workshop: Workshop): ChildProcess {
     cwd: workshop.folder,
     env: environmentOf(workshop),
     stdio: ['ignore', 'pipe', 'ignore', 'pipe'],
+    detached: true,
   });
   child.stdout!.setEncoding('utf8');
   return child;

@@ -1,0 +1,35 @@
+/**
+ * Exercise 7: the subprotocol `sum.v1`, in which clients add numbers.
+ *
+ * A binary message has one packet or several, one after another. All numbers take four bytes, little-endian:
+ *
+ *     size   of the whole packet in bytes
+ *     cmd
+ *     value  signed; only in packets of 12 bytes
+ *
+ *     cmd    from the client         size   answer
+ *     1      ADD: add the value      12     none
+ *     2      TOTAL: ask for the sum  8      a packet with cmd 3 and the sum as its value, in a binary message
+ *     other                          any    a packet of 8 bytes with cmd 4, in a binary message
+ *
+ * Each connection has a sum of its own, `connection.data`, which begins with 0.
+ *
+ * Clients lie. Close the connection with 4400 and a reason for a text message, for a packet whose size is less than 8 or more
+ * than what is left of the message, and for an ADD or TOTAL of the wrong size. Do not read beyond the message.
+ */
+import type { Handler } from '../../../../src/handlers/modules/interface.ts';
+
+const sum: Handler<number> = {
+  name: 'sum.v1',
+
+  opened(connection) {
+    connection.data = 0;
+  },
+
+  message(_connection, _message) {
+    // `message.isText` says what kind it is, `message.bytes()` has its bytes: see `readInt32LE` and `writeInt32LE` of Buffer.
+    // `connection.send(bytes)` sends a binary message, `connection.close(code, reason)` starts the closing handshake.
+  },
+};
+
+export default sum;
