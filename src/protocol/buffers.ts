@@ -47,16 +47,29 @@ const { port1: nowhere } = new MessageChannel();
 nowhere.close();
 
 /**
- * Frees a large buffer at once, which V8 might do hundreds of megabytes later. A message to a closed port frees the buffers
+ * Frees a long buffer at once, which V8 might do hundreds of megabytes later. A message to a closed port frees the buffers
  * that it transfers. Newer versions of Node have `ArrayBuffer.prototype.transfer`.
  */
 function release(buffer: Buffer): void {
   nowhere.postMessage(undefined, [buffer.buffer as ArrayBuffer]);
 }
 
-const free: Buffer[][] = Array.from({ length: largestPower + 1 }, () => []);
-/** Total bytes in the pool, at most `bufferPoolSize`. */
-let freeBytes = 0;
+/** Buffers in the pool, and their total length. */
+interface Pool {
+  bytes: number;
+  /** By power of two. Blocks, which serve any length, are all in the first list. */
+  readonly free: Buffer[][];
+}
+
+const newPool = (): Pool => ({ bytes: 0, free: Array.from({ length: largestPower + 1 }, () => []) });
+const shorter = newPool();
+/**
+ * A block in the pool is as long as the part of it that was written, because the system has provided that memory. Every new
+ * block makes V8 mark the heap, ten times a second if large messages come and go.
+ */
+const blocks = newPool();
+
+const hasBlock = (length: number) => length >= smallestInBlock && length <= block;
 
 function isLong(size: number): boolean {
   return size >= minLongBuffer && size <= 2 ** largestPower + zlibRoom;
@@ -70,10 +83,12 @@ function powerFor(size: number): number {
 export function takeBuffer(size: number): Buffer {
   if (!isLong(size)) return Buffer.allocUnsafe(size);
   const power = powerFor(size);
-  const found = free[power]!.pop();
-  if (found === undefined) return newBuffer(2 ** power + zlibRoom);
-  freeBytes -= found.length;
-  return found;
+  const length = 2 ** power + zlibRoom;
+  const [pool, list] = hasBlock(length) ? [blocks, 0] : [shorter, power];
+  const found = pool.free[list]!.pop();
+  if (found === undefined) return newBuffer(length);
+  pool.bytes -= found.length;
+  return found.length >= length ? found : Buffer.from(found.buffer, 0, length);
 }
 
 /**
@@ -107,16 +122,16 @@ export function giveBuffer(buffer: Buffer): void {
   const { byteLength } = buffer.buffer;
   if (length >= minLongBuffer && kept.has(buffer.buffer)) return;
   const power = 31 - Math.clz32(length);
-  const isKept =
+  const isOurs =
     power >= smallestPower &&
     power <= largestPower &&
     length === 2 ** power + zlibRoom &&
-    (byteLength === length || byteLength === block) &&
-    freeBytes + length <= bufferPoolSize;
-  if (isKept) {
-    free[power]!.push(buffer);
-    freeBytes += length;
-  } else if (byteLength === block) {
+    (byteLength === length || byteLength === block);
+  const [pool, list] = byteLength === block ? [blocks, 0] : [shorter, power];
+  if (isOurs && pool.bytes + length <= bufferPoolSize) {
+    pool.free[list]!.push(buffer);
+    pool.bytes += length;
+  } else if (isOurs || byteLength === block) {
     release(buffer);
   }
 }

@@ -91,3 +91,24 @@ test('a large buffer that is given back is the next one of its size', () => {
   giveBuffer(large);
   assert.equal(takeBuffer(16 * MiB), large);
 });
+
+test('a large buffer serves the next message of any large size, and counts with all the memory that it has', () => {
+  for (let i = 0; i < 100; i++) takeBuffer(8 * MiB);
+  const large = takeBuffer(16 * MiB);
+  giveBuffer(large);
+  const again = takeBuffer(5 * MiB);
+  assert.equal(again, large);
+  const other = takeBuffer(5 * MiB);
+  assert.ok(other.length < 9 * MiB);
+  giveBuffer(other);
+  const longer = takeBuffer(16 * MiB);
+  assert.equal(longer.buffer, other.buffer);
+  assert.equal(longer.length, large.length);
+});
+
+test('a long buffer that the pool has no room for is freed at once', () => {
+  const many = Array.from({ length: 100 }, () => takeBuffer(MiB));
+  for (const buffer of many) giveBuffer(buffer);
+  const freed = many.filter(({ length }) => length === 0).length;
+  assert.equal(freed, 100 - Math.floor(bufferPoolSize / (MiB + 64)));
+});
