@@ -22,12 +22,14 @@ import {
   type Inspectors,
   inspectorLimits,
   newSession,
+  openForPage,
   sendFrames,
   sendToPage,
   sessionMemory,
   watchConnection,
 } from './session.ts';
 import { exportRecording } from './watch.ts';
+import { sendFromPage, shutWorkbench } from './workbench.ts';
 
 export const inspectorName = 'inspect';
 
@@ -149,6 +151,8 @@ function welcome({ server, channels, version }: Inspectors): WelcomeMessage {
   };
 }
 
+type WorkbenchMessage = Extract<PageMessage, { readonly type: 'open' | 'send' | 'shut' }>;
+
 function obey(session: InspectorSession, message: PageMessage): void {
   switch (message.type) {
     case 'enter':
@@ -171,6 +175,24 @@ function obey(session: InspectorSession, message: PageMessage): void {
         sendToPage(session, exportRecording(session.watch));
       else fail(session, 'export', message.serial, 'this connection is not watched');
       return;
+    case 'open':
+    case 'send':
+    case 'shut':
+      return useWorkbench(session, message);
+  }
+}
+
+function useWorkbench(session: InspectorSession, message: WorkbenchMessage): void {
+  const { type, id } = message;
+  try {
+    if (message.type === 'open') return openForPage(session, message);
+    const workbench = session.workbenches.get(id);
+    if (workbench === undefined) throw new ProtocolError(409, `there is no workbench connection ${id}`);
+    if (message.type === 'send') sendFromPage(workbench, Buffer.from(message.hex, 'hex'));
+    else shutWorkbench(workbench, message.isReset === true);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    fail(session, type, id, error.message);
   }
 }
 

@@ -264,6 +264,8 @@ export interface AnswerMessage {
   readonly type: 'answer';
   readonly id: number;
   readonly hex: string;
-  /** Decoded, both directions in order; the workbench's frames too, so that the page needs no decoder. */
+  /** Decoded, both directions in order; the workbench's frames too, so that the page needs no decoder. They cannot be explained. */
   readonly frames: readonly InspectedFrame[];
+  /** Frames that are left out. */
+  readonly skipped: number;
 }

@@ -20,8 +20,16 @@ import type { Connection, Server, Wire } from '../../records/records.ts';
 import type { Channels } from '../channels/records.ts';
 import { type ConnectionList, compareConnections, newConnectionList } from './connections.ts';
 import type { InspectorEntry } from './entry.ts';
-import type { InspectorLimits, ServerMessage } from './messages.ts';
+import type { InspectorLimits, OpenMessage, ServerMessage } from './messages.ts';
 import { beginWatch, endWatch, type FrameWatch, takeFrames, watchMemory } from './watch.ts';
+import {
+  drainWorkbench,
+  openWorkbench,
+  shutWorkbench,
+  type Workbench,
+  type WorkbenchPage,
+  workbenchMemory,
+} from './workbench.ts';
 
 /** The inspectors of a server. */
 export interface Inspectors {
@@ -48,6 +56,7 @@ export interface InspectorSession {
   lastFrame: number;
   readonly list: ConnectionList;
   watch: FrameWatch | undefined;
+  readonly workbenches: Map<number, Workbench>;
 }
 
 export const inspectorLimits: InspectorLimits = {
@@ -75,6 +84,7 @@ export function newSession(
     lastFrame: 0,
     list: newConnectionList(),
     watch: undefined,
+    workbenches: new Map(),
   };
 }
 
@@ -101,6 +111,7 @@ export function endSession(session: InspectorSession): void {
   const { inspectors } = session;
   inspectors.sessions.delete(session);
   watchConnection(session, undefined);
+  for (const workbench of session.workbenches.values()) shutWorkbench(workbench, true);
   if (inspectors.sessions.size > 0) return;
   clearInterval(inspectors.timer);
   inspectors.timer = undefined;
@@ -116,6 +127,7 @@ function update(session: InspectorSession): void {
   const isReading = !isBehind(session);
   sendFrames(session, isReading);
   if (isReading && inspectors.ticks % ticksPerList === 0) sendList(session);
+  for (const workbench of session.workbenches.values()) drainWorkbench(workbench);
   updateHeld(connection);
 }
 
@@ -130,8 +142,10 @@ export function sendFrames(session: InspectorSession, isReading: boolean): void 
 }
 
 /** Bytes of memory. */
-export function sessionMemory({ watch, list }: InspectorSession): number {
-  return list.bySerial.size * listedMemory + (watch === undefined ? 0 : watchMemory(watch));
+export function sessionMemory({ watch, list, workbenches }: InspectorSession): number {
+  let held = list.bySerial.size * listedMemory + (watch === undefined ? 0 : watchMemory(watch));
+  for (const workbench of workbenches.values()) held += workbenchMemory(workbench);
+  return held;
 }
 
 /** An estimate for an entry of the list. */
@@ -147,8 +161,27 @@ function sendList(session: InspectorSession): void {
   const { inspectors, list } = session;
   const inspecting = new Set([...inspectors.sessions].map(({ connection }) => connection));
   const changes = compareConnections(list, inspectors.server, {
-    workbenchOf: () => undefined,
+    workbenchOf: connection => workbenchOf(session, connection),
     isInspector: connection => inspecting.has(connection),
   });
   if (changes !== undefined) sendToPage(session, changes);
+}
+
+/** The id of the workbench connection whose server side this is; undefined if it is none of this page. */
+function workbenchOf({ workbenches }: InspectorSession, connection: Connection): number | undefined {
+  for (const { id, socket } of workbenches.values()) if (socket.connection === connection) return id;
+  return undefined;
+}
+
+/** Opens a workbench connection for the page. @throws ProtocolError 409 */
+export function openForPage(session: InspectorSession, message: OpenMessage): void {
+  const { inspectors, connection, workbenches } = session;
+  const wire = inspectors.workbenchWire!;
+  const page: WorkbenchPage = {
+    ...{ connection, wire },
+    nextFrame: () => ++session.lastFrame,
+    send: answer => sendToPage(session, answer),
+    isReading: () => !isBehind(session),
+  };
+  openWorkbench(page, message, workbenches);
 }
