@@ -52,7 +52,9 @@ export function newConnections({ chosen, opened }: ConnectionsEvents): Connectio
 
   const show = (): void => {
     const wanted = find.value.trim().toLowerCase();
-    const shown = [...all.values()].filter(one => wanted === '' || searchText(one).includes(wanted));
+    const shown = [...all.values()]
+      .filter(one => wanted === '' || searchText(one).includes(wanted))
+      .sort((one, other) => one.serial - other.serial);
     list.show(shown);
     empty.hidden = shown.length > 0;
     setText(empty, all.size === 0 ? 'No connections yet.' : 'No connection matches.');
@@ -133,17 +135,19 @@ function fillConnection(row: HTMLElement, one: ListedConnection): void {
   if (one.faults !== undefined && one.faults.length > 0) first.append(make('span', 'tag alarm', 'fault'));
   if (one.isCompressed) first.append(make('span', 'tag', 'deflate'));
   const second = make('div', 'line soft');
-  const state = make('span', 'state-name', stateText(one));
-  second.append(state, make('span', 'name', one.ended === undefined ? one.address : one.ended.why));
+  const state = stateText(one);
+  if (state !== '') second.append(make('span', '', state));
+  second.append(make('span', 'name', one.ended === undefined ? one.address : one.ended.why));
   const numbers = make('span', 'numbers', `${compact(one.messagesIn)} in, ${compact(one.messagesOut)} out`);
   second.append(numbers);
   row.append(first, second);
   row.title = visibleText(one.ended?.why ?? '');
 }
 
-function stateText({ state, ended }: ListedConnection): string {
+function stateText({ state, ended, wire }: ListedConnection): string {
   if (ended?.code !== undefined) return String(ended.code);
-  return state === 'OPEN' ? 'open' : state.toLowerCase();
+  // Other wires have no opening handshake to complete.
+  return state === 'CONNECTING' && wire !== 'websocket' ? '' : state.toLowerCase();
 }
 
 const compactNumber = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });

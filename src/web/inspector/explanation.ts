@@ -280,11 +280,12 @@ function placeElements({ file, name, line, excerpt, excerptLine = line ?? 1 }: R
   where.append(make('code', '', line === undefined ? file : `${file}:${line}`), ` ${name}`);
   if (excerpt === undefined) return [where];
   const code = make('pre', 'excerpt');
-  code.tabIndex = 0;
-  code.setAttribute('aria-label', `${file} from line ${excerptLine}`);
-  excerpt.split('\n').forEach((text, i) => {
+  const lines = excerpt.split('\n');
+  const indents = lines.filter(text => text !== '').map(text => text.search(/\S|$/));
+  const indent = Math.min(...indents);
+  lines.forEach((text, i) => {
     const row = make('span', excerptLine + i === line ? 'code-line current' : 'code-line');
-    row.append(make('span', 'line-number', String(excerptLine + i)), `${text}\n`);
+    row.append(make('span', 'line-number', String(excerptLine + i)), make('span', '', text.slice(indent)));
     code.append(row);
   });
   return [where, code];

@@ -88,8 +88,10 @@ export function newFrames(events: FramesEvents): Frames {
     const wanted = direction();
     const isKind = kinds[kind.value]!;
     const text = find.value.toLowerCase();
-    return ({ frame }) => {
-      if (frame === undefined) return true;
+    const hasFilter = wanted !== 'both' || kind.selectedIndex > 0 || text !== '';
+    return ({ frame, note }) => {
+      // Between filtered rows, gaps would be most of the list.
+      if (frame === undefined) return !hasFilter || note !== undefined;
       if (wanted !== 'both' && frame.direction !== wanted && frame.kind !== 'end') return false;
       if (!isKind(frame)) return false;
       return text === '' || `${typeOf(frame)} ${contentOf(frame)}`.toLowerCase().includes(text);

@@ -117,7 +117,8 @@ function receive(message: ServerMessage): void {
     case 'recording':
       return save(`connection-${message.serial}.jsonl`, message.text);
     case 'failed':
-      if (message.about === 'explain') return explanation.fail(message.why);
+      if (message.about === 'explain')
+        return message.id === explaining?.frame?.frame ? explanation.fail(message.why) : undefined;
       if (message.about === 'export' || message.about === 'watch')
         return setText(byId('sampled'), message.why);
       return workbench.apply(message);

@@ -12,7 +12,7 @@ const meanings: Readonly<Record<ConnectionState, string>> = {
 };
 
 /** Positions in the picture, in its own units. */
-const boxWidth = 96;
+const boxWidth = 100;
 const boxHeight = 28;
 const gap = 58;
 const top = 32;
