@@ -57,11 +57,11 @@ function commentStart(lines: readonly string[], start: number): number {
   return at;
 }
 
-/** A declaration ends with its line, with a bracket in the first column, or, after `=` at a line's end, with `;`. */
+/** A declaration ends with its line, with a bracket in the first column, or, after `=` or `=>` at a line's end, with `;`. */
 function endOfDeclaration(lines: readonly string[], start: number): number {
   const first = lines[start]!;
   if (/;$|\{.*\}$/.test(first)) return start;
-  const ends = first.endsWith('=') ? /;$/ : /^[\])}].*[^[({]$|^[\])}]$/;
+  const ends = /=>?$/.test(first) ? /;$/ : /^[\])}].*[^[({]$|^[\])}]$/;
   return lines.findIndex((line, index) => index > start && ends.test(line));
 }
 

@@ -65,6 +65,9 @@ describe('an include', () => {
     '  return 0;',
     '}',
     '',
+    'const twice = (x: number) =>',
+    '  x + x;',
+    '',
     'type Kind =',
     "  | 'one'",
     "  | 'two';",
@@ -87,6 +90,7 @@ describe('an include', () => {
     assert.deepEqual(included('```ts src/x.ts#a'), ['const a = 1;']);
     assert.equal(included('```ts src/x.ts#add').length, 10);
     assert.deepEqual(included('```ts src/x.ts#Kind').at(-1), "  | 'two';");
+    assert.deepEqual(included('```ts src/x.ts#twice').at(-1), '  x + x;');
     assert.deepEqual(included('```ts src/x.ts#Box.open').at(0), '/** Opens it. */');
     const part = ['// One more.', 'if (x > a) {', '  return x + a;', '}'];
     assert.deepEqual(included('```ts src/x.ts#add from "// One" to "  }"'), part);
