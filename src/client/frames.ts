@@ -1,9 +1,9 @@
-/** Client frames: masking, and how `--verbose` shows frames and handshakes. */
+/** Client frames: masking, and how `--verbose` shows handshakes. */
 
 import { Buffer } from 'node:buffer';
 import { randomFillSync } from 'node:crypto';
-import { opcodeNames } from '../protocol/codes.ts';
-import { type FrameHeader, frameHeaderSize, writeFrameHeader } from '../protocol/websocket/frame.ts';
+import type { FrameDirection } from '../explain/frameLine.ts';
+import { frameHeaderSize, writeFrameHeader } from '../protocol/websocket/frame.ts';
 import { unmask } from '../protocol/websocket/mask.ts';
 
 const keySize = 4;
@@ -39,16 +39,7 @@ export function maskedFrame(first: number, bytes: Uint8Array, start: number, end
   return frame;
 }
 
-/** As in curl, `>` is sent and `<` is received. */
-type Direction = '>' | '<';
-
-export function frameLine(direction: Direction, header: Omit<FrameHeader, 'key'>): string {
-  const { opcode, length, fin, rsv1 } = header;
-  const marks = `${rsv1 ? ', compressed' : ''}${fin ? '' : ', more follows'}`;
-  return `${direction} ${opcodeNames.get(opcode) ?? opcode}, ${length} bytes${marks}`;
-}
-
-export function headLines(direction: Direction, head: Buffer): string[] {
+export function headLines(direction: FrameDirection, head: Buffer): string[] {
   const lines = head.toString('latin1').trimEnd().split('\r\n');
   return lines.map(line => `${direction} ${line}`);
 }

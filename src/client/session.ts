@@ -1,6 +1,17 @@
 /** An open connection from the client's side, until its `Outcome`. */
 import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
+import {
+  contentOf,
+  type FrameLines,
+  linesOfContent,
+  linesOfFrame,
+  linesOfRest,
+  newFrameLines,
+  readLength,
+  type TraceLine,
+} from '../explain/frameLines.ts';
+import { isHeaderRefused, refusalLine } from '../explain/refusals.ts';
 import type { ByteRange } from '../protocol/buffers.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { defaults, minRate } from '../protocol/limits.ts';
@@ -24,7 +35,7 @@ import type { Message } from '../protocol/websocket/message.ts';
 import type { Side } from '../recordings/recording.ts';
 import type { ConnectionSettings } from './configuration.ts';
 import type { OpenConnection } from './dial.ts';
-import { frameLine, maskedFrame } from './frames.ts';
+import { maskedFrame } from './frames.ts';
 import { done, ExitCode, type Outcome, outcome, showDuration } from './outcome.ts';
 
 /** What the owner of a session does with its events. */
@@ -48,6 +59,9 @@ export interface ClientSession {
   readonly endpoint: Endpoint;
   readonly configuration: ConnectionSettings;
   readonly listener: SessionListener;
+  /** For `--verbose`. */
+  readonly received: FrameLines;
+  readonly sent: FrameLines;
   /** The start of an incomplete frame. */
   rest: Buffer;
   /** The code of the close frame sent; 0 before. */
@@ -116,6 +130,7 @@ export function startSession(
   const deflater = newContextOf(deflate, 'client');
   const session: ClientSession = {
     ...{ socket, configuration, listener, ended, end },
+    ...{ received: newFrameLines('<'), sent: newFrameLines('>') },
     endpoint: {
       ...newEndpoint('client', configuration.maxMessage, inflater, deflater),
       deliversWhileClosing: true,
@@ -163,7 +178,7 @@ function readFrames(session: ClientSession, bytes: Buffer): number {
   const input = { bytes, start: 0, end: bytes.length };
   for (;;) {
     const event = nextEvent(endpoint, input);
-    if (configuration.verbose && frame.size > 0) listener.trace([frameLine('<', frame)]);
+    if (configuration.verbose) traceEvent(session, event, input);
     switch (event) {
       case ProtocolEvent.NeedMore:
       case ProtocolEvent.Paused:
@@ -203,6 +218,29 @@ function readFrames(session: ClientSession, bytes: Buffer): number {
         return bytes.length;
     }
   }
+}
+
+/** Prints the lines of `--verbose`, in the words of the server's trace. */
+function traceEvent(session: ClientSession, event: ProtocolEvent, { bytes, start, end }: ByteRange): void {
+  const { received } = session;
+  if (frame.size > 0) {
+    const first = frame.bytes[frame.start - frame.size]!;
+    const head = Buffer.from(
+      frame.bytes.subarray(frame.start, Math.min(frame.end, frame.start + readLength)),
+    );
+    const shown = { direction: '<', first, isMasked: false, length: frame.length, head } as const;
+    print(session, linesOfFrame(received, shown));
+  }
+  if (event === ProtocolEvent.Message) print(session, linesOfContent(received, contentOf(message)));
+  if (event !== ProtocolEvent.Failed) return;
+  print(session, linesOfRest(received));
+  const { code, reason, option } = control;
+  const header = isHeaderRefused(code, frame.size) ? bytes.subarray(start, end) : bytes.subarray(0, 0);
+  session.listener.trace([refusalLine({ reason, option, bytes: header }).text]);
+}
+
+function print({ listener }: ClientSession, lines: readonly TraceLine[]): void {
+  listener.trace(lines.map(({ text }) => text));
 }
 
 function sendControl(session: ClientSession, opcode: number, { bytes, start, end }: ByteRange): void {
@@ -265,13 +303,11 @@ function sendFrame(
   socket.write(sent);
   listener.observe?.('client', sent);
   if (!configuration.verbose) return;
-  const header = {
-    fin: (first & FIN) !== 0,
-    rsv1: (first & RSV1) !== 0,
-    opcode: first & 15,
-    length: end - start,
-  };
-  listener.trace([frameLine('>', header)]);
+  const head = Buffer.from(bytes.subarray(start, Math.min(end, start + readLength)));
+  print(
+    session,
+    linesOfFrame(session.sent, { direction: '>', first, isMasked: true, length: end - start, head }),
+  );
 }
 
 /** Sends a message if the session is open. The bytes are copied; those of a text must be UTF-8. */
@@ -280,6 +316,8 @@ export function sendData(session: ClientSession, isText: boolean, bytes: Uint8Ar
   const first = FIN | (isText ? Opcode.Text : Opcode.Binary);
   const { deflater } = session.endpoint;
   const payload = deflater === undefined || bytes.length < compressFrom ? bytes : compress(deflater, bytes);
+  if (payload !== bytes && session.configuration.verbose)
+    session.sent.announced = contentOf({ isText, bytes, start: 0, end: bytes.length });
   sendFrame(session, payload === bytes ? first : first | RSV1, payload, 0, payload.length);
 }
 

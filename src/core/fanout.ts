@@ -8,6 +8,7 @@
 
 import { noteRule } from '../diagnostics/closeReason.ts';
 import { recordFanout, recordSent } from '../diagnostics/recorder.ts';
+import { tapCompressed } from '../diagnostics/tap.ts';
 import { size } from '../options/values.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { maxAlwaysCompressed, maxLiveBacklog } from '../protocol/limits.ts';
@@ -198,7 +199,8 @@ function sendLarge(
   let budget = Math.max(maxAlwaysCompressed, end - start);
   for (const member of members) {
     if (member === except || !admitToFanout(member, terms)) continue;
-    const { arena } = member.server;
+    const { server } = member;
+    const { arena } = server;
     const deflater = member.endpoint?.deflater;
     let range: Range | undefined;
     if (deflater !== undefined) {
@@ -213,6 +215,7 @@ function sendLarge(
       if (range !== undefined) {
         updateWindow(deflater, bytes, start, end);
         updateHeld(member);
+        if (server.taps.isOn) tapCompressed(member, message);
       }
     }
     plain ??= range === undefined && terms.isKept ? keptFrame(arena, message) : undefined;

@@ -7,7 +7,8 @@
  */
 
 import { noteCloseReceived, noteCloseSent, noteFailed } from '../diagnostics/closeReason.ts';
-import { commitFrames, recordReceived } from '../diagnostics/recorder.ts';
+import { commitFrames, recordReceived, recordRefused } from '../diagnostics/recorder.ts';
+import { tapAssembled } from '../diagnostics/tap.ts';
 import type { ByteRange } from '../protocol/buffers.ts';
 import { Opcode } from '../protocol/codes.ts';
 import {
@@ -80,6 +81,7 @@ export function readSocketData(
 
       case ProtocolEvent.Message: {
         const size = message.end - message.start;
+        if (message.bytes !== bytes && connection.server.taps.isOn) tapAssembled(connection, message);
         const isProcessed = processData(connection, message);
         if (connection.rate !== undefined) limitMessages(connection, connection.rate);
         goesOn = isProcessed && charge(connection, size) && connection.phase === 'open';
@@ -109,6 +111,7 @@ export function readSocketData(
 
       case ProtocolEvent.Failed:
         // RFC 6455 §7.1.7 [7.1.7-4, 10.7-3]: an endpoint that fails the connection first sends the reason in a close frame.
+        recordRefused(connection, input, frame.size, control);
         if (control.isReplyDue) sendClose(connection, control);
         failWebSocket(connection, endpoint, control);
         goesOn = false;

@@ -4,6 +4,7 @@
  */
 
 import { recordSent } from '../diagnostics/recorder.ts';
+import { tapCompressed } from '../diagnostics/tap.ts';
 import type { ByteRange } from '../protocol/buffers.ts';
 import { Opcode } from '../protocol/codes.ts';
 import { maxAlwaysCompressed, maxCompressedOutput, maxTriedCompression } from '../protocol/limits.ts';
@@ -47,7 +48,10 @@ export function sendMessage(
   const deflated = deflater === undefined ? undefined : compress(deflater, bytes, start, end);
   // RFC 6455 §5.2 [5.2-2]; RFC 7692 §6 [7692-6-4, 7692-6.1-1]: RSV1 marks a compressed message.
   if (deflated === undefined) queueFrame(connection, first, bytes, start, end);
-  else queueFrame(connection, first | RSV1, deflated, 0, deflated.length);
+  else {
+    if (connection.server.taps.isOn) tapCompressed(connection, { isText, bytes, start, end });
+    queueFrame(connection, first | RSV1, deflated, 0, deflated.length);
+  }
 }
 
 /**

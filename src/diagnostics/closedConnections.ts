@@ -1,4 +1,6 @@
 /** The records of closed connections, from which `why` answers. */
+import { frameLine, showPayload } from '../explain/frameLine.ts';
+import { shownFrameBytes } from '../explain/rawBytes.ts';
 import { isLogged, log } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { maxClosedRecords } from '../protocol/limits.ts';
@@ -14,7 +16,6 @@ import {
 import { addTraffic, countReason, type Metrics } from './metrics.ts';
 import { copyFrames, framesWords, type Recorded, type RecordedFrame, readFrames } from './recorder.ts';
 import { endTaps } from './tap.ts';
-import { showFrame } from './trace.ts';
 
 /** What the command `why` reports about a connection, as text or JSON. */
 export interface ClosedRecord {
@@ -236,5 +237,12 @@ export function lastFrames(connection: Recorded): string[] | null {
 }
 
 function showFrames(frames: readonly RecordedFrame[], at: number): string[] {
-  return frames.map(frame => `${new Date(at - frame.age).toISOString()} ${showFrame(frame)}`);
+  return frames.map(frame => `${new Date(at - frame.age).toISOString()} ${showRecorded(frame)}`);
+}
+
+function showRecorded(frame: RecordedFrame): string {
+  const { isRefused, head, length } = frame;
+  if (!isRefused) return frameLine(frame);
+  const { hex, isCut } = shownFrameBytes(head);
+  return `< refused frame${showPayload({ hex, isCut: isCut || head.length < length })}`;
 }

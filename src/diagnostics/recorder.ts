@@ -11,12 +11,13 @@
  *             2   length of the payload
  *             3…  head: the first twenty bytes of the payload, unmasked
  */
+import type { ShownFrame } from '../explain/frameLine.ts';
+import { isHeaderRefused } from '../explain/refusals.ts';
 import type { ByteRange } from '../protocol/buffers.ts';
-import type { Frame } from '../protocol/websocket/endpoint.ts';
+import type { ControlFrame, Frame } from '../protocol/websocket/endpoint.ts';
 import { frameEnd, payloadStart } from '../protocol/websocket/frame.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
-import { type Tapped, type Taps, tapRead, tapSent } from './tap.ts';
-import type { ShownFrame } from './trace.ts';
+import { type Tapped, type Taps, tapRead, tapRefused, tapSent } from './tap.ts';
 
 const entryWords = 8;
 const headWords = 5;
@@ -26,6 +27,8 @@ const headAt = entryWords - headWords;
 /** Flags in an entry's second word. */
 const sentFlag = 0x100;
 const unframedFlag = 0x200;
+/** The head has the first bytes of the frame itself: its header is invalid. */
+const refusedFlag = 0x400;
 const headShift = 16;
 
 const entriesEach = 8;
@@ -87,6 +90,26 @@ export function recordReceived(connection: Recorded, frame: Frame): void {
     }
   }
   if (taps.isOn) tapRead(connection, bytes[start - size], frame);
+}
+
+/**
+ * Records that the server fails the WebSocket, because of the bytes at `input.start` or of a frame that has been recorded.
+ * @param headerSize of the last frame that was read; 0 for none
+ */
+export function recordRefused(
+  connection: Recorded,
+  { bytes, start, end }: ByteRange,
+  headerSize: number,
+  { code, reason, option }: Pick<ControlFrame, 'code' | 'reason' | 'option'>,
+): void {
+  const { recorder, taps } = connection.server;
+  const isHeader = isHeaderRefused(code, headerSize);
+  const refused = bytes.subarray(start, isHeader ? end : start);
+  if (recorder.isOn && isHeader) {
+    const piece = { bytes: refused, start: 0, end: refused.length, length: refused.length, key: 0 };
+    recordAtOnce(connection, refusedFlag | refused[0]!, piece);
+  }
+  if (taps.isOn) tapRefused(connection, { code, reason, option, bytes: refused });
 }
 
 /** Records bytes received on a wire without frames. */
@@ -329,6 +352,8 @@ export function copyFrames(connection: Recorded, into: Int32Array, at: number): 
 /** A recorded frame, and how many milliseconds ago it was. */
 export interface RecordedFrame extends ShownFrame {
   readonly age: number;
+  /** The head has the first bytes of a frame with an invalid header. */
+  readonly isRefused: boolean;
 }
 
 /** Reads `count` entries that `copyFrames` copied to `at`. @param now `server.now` at that time */
@@ -340,9 +365,14 @@ function readEntry(entries: Int32Array, at: number, now: number): RecordedFrame 
   const firstAndFlags = entries[at + 1]!;
   const head = Buffer.alloc(headSize);
   for (let i = 0; i < headWords; i++) head.writeInt32LE(entries[at + headAt + i]!, 4 * i);
+  const isSent = (firstAndFlags & sentFlag) !== 0;
+  const isFrame = (firstAndFlags & unframedFlag) === 0;
   return {
-    direction: (firstAndFlags & sentFlag) !== 0 ? '>' : '<',
-    first: (firstAndFlags & unframedFlag) !== 0 ? undefined : firstAndFlags & 0xff,
+    direction: isSent ? '>' : '<',
+    first: isFrame ? firstAndFlags & 0xff : undefined,
+    // RFC 6455 §5.1: any other frame is refused.
+    isMasked: isFrame && !isSent,
+    isRefused: (firstAndFlags & refusedFlag) !== 0,
     length: entries[at + 2]! >>> 0,
     head: head.subarray(0, firstAndFlags >>> headShift),
     age: (now - entries[at]!) >>> 0,

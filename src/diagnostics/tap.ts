@@ -21,6 +21,35 @@ export interface TappedPayload {
   /** The length of the whole payload. */
   readonly length: number;
   readonly key: number;
+  /** The length of the frame's header, which ends at `start`; undefined on a wire without frames. */
+  readonly size?: number;
+}
+
+/** A message, or the part of it that a tap needs. */
+export interface TappedMessage {
+  readonly isText: boolean;
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Why the server failed a WebSocket, and the bytes of the frame's header if that is invalid. */
+export interface Refusal {
+  readonly code: number;
+  readonly reason: string;
+  /** The option whose limit was exceeded. */
+  readonly option: string | undefined;
+  /** Empty if the header was read before. */
+  readonly bytes: Uint8Array;
+}
+
+/** The head of a request. */
+export interface TappedRequest {
+  readonly method: string;
+  readonly target: string;
+  readonly version: string;
+  /** Names in lower case. */
+  readonly headers: ReadonlyMap<string, string>;
 }
 
 /** An observer. Bytes are valid only during the call. A tap must not change, send or close anything. */
@@ -29,13 +58,21 @@ export interface Tap {
   arrived?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
   /** The server has read a frame. @param first its first byte: FIN, RSV and opcode; undefined on a wire without frames */
   read?(connection: Tapped, first: number | undefined, payload: TappedPayload): void;
+  /** A received message is complete that was assembled or inflated. Other messages are the payload of one frame. */
+  assembled?(connection: Tapped, message: TappedMessage): void;
+  /** The server fails the connection, because of a frame. */
+  refused?(connection: Tapped, refusal: Refusal): void;
+  /** The head of an HTTP request was read. */
+  requested?(connection: Tapped, head: TappedRequest): void;
+  /** The next frame that is sent has this message as its compressed payload. */
+  compressed?(connection: Tapped, message: TappedMessage): void;
   /** Output was queued: whole frames or, during the handshake and on other wires, bytes. */
   sent?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
   /**
    * Output was written that was not queued as whole frames: a script's bytes or, on a socket that alters its output, the altered
-   * bytes.
+   * bytes. @param isFaulty whether faults are active
    */
-  wrote?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
+  wrote?(connection: Tapped, bytes: Uint8Array, start: number, end: number, isFaulty: boolean): void;
   /** A fault changes the output (handlers/faults/). @param fault as the user wrote it, such as `close=1011 after=3` */
   fault?(connection: Tapped, fault: string): void;
   /** The connection is about to be freed. */
@@ -101,8 +138,30 @@ function tapsOf({ id, isControl, server: { taps } }: Tapped): readonly Tap[] {
   return isControl ? [] : [...taps.all, ...(taps.byId.get(id) ?? [])];
 }
 
-export function tapWrote(connection: Tapped, bytes: Uint8Array, start: number, end: number): void {
-  for (const tap of tapsOf(connection)) tap.wrote?.(connection, bytes, start, end);
+export function tapWrote(
+  connection: Tapped,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  isFaulty = true,
+): void {
+  for (const tap of tapsOf(connection)) tap.wrote?.(connection, bytes, start, end, isFaulty);
+}
+
+export function tapAssembled(connection: Tapped, message: TappedMessage): void {
+  for (const tap of tapsOf(connection)) tap.assembled?.(connection, message);
+}
+
+export function tapRefused(connection: Tapped, refusal: Refusal): void {
+  for (const tap of tapsOf(connection)) tap.refused?.(connection, refusal);
+}
+
+export function tapRequested(connection: Tapped, head: TappedRequest): void {
+  for (const tap of tapsOf(connection)) tap.requested?.(connection, head);
+}
+
+export function tapCompressed(connection: Tapped, message: TappedMessage): void {
+  for (const tap of tapsOf(connection)) tap.compressed?.(connection, message);
 }
 
 export function tapFault(connection: Tapped, fault: string): void {

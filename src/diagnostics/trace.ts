@@ -1,115 +1,49 @@
 /**
- * Frames as people and programs see them, and the trace: each frame of the traced connections becomes a log event (`frame`)
- * when it arrives or is queued.
+ * The trace: what the traced connections receive and send becomes log events, with a line each: heads of HTTP (`head`), frames
+ * (`frame`) and messages of several frames (`message`), frames that the server refuses (`frame refused`), faults (`fault`), and what
+ * they put on the wire (`wrote`).
  */
-import { StringDecoder } from 'node:string_decoder';
+import { Buffer } from 'node:buffer';
+import { countBytes, frameFields, frameLine, type ShownFrame, showPayload } from '../explain/frameLine.ts';
+import {
+  contentOf,
+  type FrameLines,
+  linesMemory,
+  linesOfContent,
+  linesOfFrame,
+  linesOfRest,
+  newFrameLines,
+  readLength,
+  type TraceLine,
+} from '../explain/frameLines.ts';
+import { shownFrameBytes } from '../explain/rawBytes.ts';
+import { refusalLine } from '../explain/refusals.ts';
+import { describeWrite, newWrittenStream, skipHead, type WrittenStream } from '../explain/writtenBytes.ts';
 import { type LogFields, log } from '../log/log.ts';
-import { printableJson, printableLine } from '../log/printable.ts';
-import { Opcode, opcodeNames } from '../protocol/codes.ts';
-import { redactMessage } from '../protocol/http/redact.ts';
-import { FIN, frameEnd, payloadStart, RSV1 } from '../protocol/websocket/frame.ts';
-import { addTap, removeTap, type Tap, type Tapped, type Taps } from './tap.ts';
+import { printableLine } from '../log/printable.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { parseResponseHead } from '../protocol/http/head.ts';
+import {
+  absoluteMaxHeader,
+  maxTracedHeadLines,
+  maxTracedLine,
+  maxTraceMemory,
+  maxTraceRate,
+} from '../protocol/limits.ts';
+import { redactHeaders, redactUrl } from '../recordings/secrets.ts';
+import { newFrameTap } from './frameTap.ts';
+import { addTap, type Refusal, removeTap, type Tap, type Tapped, type Taps } from './tap.ts';
 
-/** As in curl: `<` was received, `>` is sent. */
-export type FrameDirection = '<' | '>';
-
-export interface ShownFrame {
-  readonly direction: FrameDirection;
-  /** The frame's first byte: FIN, RSV1 and opcode. `undefined` for bytes of a wire without frames. */
-  readonly first: number | undefined;
-  /** The length of the payload. */
-  readonly length: number;
-  /** The beginning of the payload, unmasked. */
-  readonly head: Buffer;
-}
-
-/** The fields of the log event. */
-function frameFields(frame: ShownFrame): LogFields {
-  const { direction, first, length } = frame;
-  const shown = showHead(frame);
-  return {
-    way: direction,
-    opcode: nameOf(first),
-    length,
-    fin: first === undefined ? undefined : (first & FIN) !== 0,
-    compressed: first === undefined ? undefined : (first & RSV1) !== 0,
-    code: shown.code,
-    text: shown.text,
-    hex: shown.hex,
-  };
-}
-
-/** One printable line: `< text, 5 bytes: "hello"`. */
-export function showFrame(frame: ShownFrame): string {
-  const { direction, first, length, head } = frame;
-  const name = nameOf(first);
-  let line = `${direction} ${name === 'bytes' ? '' : `${name}, `}${length} ${length === 1 ? 'byte' : 'bytes'}`;
-  if (first !== undefined && (first & RSV1) !== 0) line += ', compressed';
-  if (first !== undefined && (first & FIN) === 0) line += ', more follows';
-  const { code, text, hex } = showHead(frame);
-  const parts = [
-    ...(code === undefined ? [] : [String(code)]),
-    ...(text === undefined || text === '' ? [] : [printableJson(text)]),
-    ...(hex === undefined || hex === '' ? [] : [hex]),
-  ];
-  if (parts.length === 0) return line;
-  return `${line}: ${parts.join(' ')}${head.length < length ? ' …' : ''}`;
-}
-
-function nameOf(first: number | undefined): string {
-  return first === undefined ? 'bytes' : (opcodeNames.get(first & 0x0f) ?? `opcode ${first & 0x0f}`);
-}
-
-interface ShownHead {
-  readonly code?: number;
-  readonly text?: string;
-  readonly hex?: string;
-}
-
-/** Text, up to the last whole character, if the bytes are text or look like it; otherwise hexadecimal digits. */
-function showHead({ first, head }: ShownFrame): ShownHead {
-  const opcode = first === undefined ? undefined : first & 0x0f;
-  if (opcode === Opcode.Close && head.length >= 2)
-    return { code: head.readUInt16BE(), text: wholeCharacters(head.subarray(2)) };
-  const isCompressed = first !== undefined && (first & RSV1) !== 0;
-  if (opcode === Opcode.Text && !isCompressed) return { text: redactMessage(wholeCharacters(head)) };
-  if (opcode === Opcode.Binary || isCompressed) return { hex: head.toString('hex') };
-  const text = wholeCharacters(head);
-  const isText = !/[\0-\x08\x0e-\x1f\ufffd]/.test(text);
-  return isText ? { text: redactMessage(text) } : { hex: head.toString('hex') };
-}
-
-function wholeCharacters(bytes: Buffer): string {
-  return new StringDecoder('utf8').write(bytes);
-}
-
-/** How many bytes of a payload the trace shows. */
-const shownSize = 48;
-
-/**
- * A tap that sees the frames of both directions and, on a wire without frames, the bytes.
- * @param onFrame owns the frame, whose `head` is a copy of at most `headSize` bytes
- */
-export function newFrameTap(onFrame: (connection: Tapped, frame: ShownFrame) => void, headSize: number): Tap {
-  return {
-    read(connection, first, { bytes, start, end, length, key }) {
-      const head = Buffer.from(bytes.subarray(start, Math.min(end, start + headSize)));
-      for (let i = 0; i < head.length; i++) head[i]! ^= key >>> (8 * (i & 3));
-      onFrame(connection, { direction: '<', first, length, head });
-    },
-
-    sent(connection, bytes, start, end) {
-      const isFramed = connection.endpoint !== undefined;
-      for (let at = start; at < end; ) {
-        const next = isFramed ? frameEnd(bytes, at) : end;
-        const payload = isFramed ? payloadStart(bytes, at) : at;
-        const head = Buffer.from(bytes.subarray(payload, Math.min(next, payload + headSize)));
-        const first = isFramed ? bytes[at]! : undefined;
-        onFrame(connection, { direction: '>', first, length: next - payload, head });
-        at = next;
-      }
-    },
-  };
+/** A traced WebSocket. */
+interface TracedSession {
+  readonly received: FrameLines;
+  readonly sent: FrameLines;
+  /** The answer to its handshake was traced. */
+  isAnswered: boolean;
+  /** Only with faults. */
+  written: WrittenStream | undefined;
+  /** Bytes of memory. */
+  held: number;
 }
 
 /** Which connections of a server are traced. */
@@ -118,16 +52,52 @@ export interface Trace {
   readonly tap: Tap;
   isEveryone: boolean;
   readonly ids: Set<number>;
+  /** By the id of their connection. */
+  readonly sessions: Map<number, TracedSession>;
+  /** Bytes of memory of all sessions. */
+  held: number;
+  /** The current second, and the lines in it: written, and left out. */
+  second: number;
+  lines: number;
+  skipped: number;
 }
 
 export function newTrace(taps: Taps): Trace {
-  const ids = new Set<number>();
+  const { read, sent } = newFrameTap((connection, frame) => traceFrame(trace, connection, frame), readLength);
   const tap: Tap = {
-    ...newFrameTap(traceFrame, shownSize),
-    fault: ({ id }, fault) => log('info', 'fault', { id, fault }, `id=${id} ! ${printableLine(fault)}`),
-    ended: ({ id }) => void ids.delete(id),
+    read,
+    sent(connection, bytes, start, end) {
+      const rest =
+        connection.endpoint === undefined ? traceResponse(trace, connection, bytes, start, end) : start;
+      if (rest < end) sent(connection, bytes, rest, end);
+    },
+    assembled(connection, message) {
+      const session = sessionOf(trace, connection);
+      traceLines(trace, connection, linesOfContent(session.received, contentOf(message)));
+      updateHeld(trace, session);
+    },
+    compressed(connection, message) {
+      sessionOf(trace, connection).sent.announced = contentOf(message);
+    },
+    refused: (connection, refusal) => traceRefusal(trace, connection, refusal),
+    requested(connection, { method, target, version, headers }) {
+      traceHead(trace, connection, '<', `${method} ${redactUrl(target)} HTTP/${version}`, headers);
+    },
+    fault: (connection, fault) =>
+      traceLine(trace, connection, 'fault', { fault }, `! ${printableLine(fault)}`),
+    wrote(connection, bytes, start, end, isFaulty) {
+      if (isFaulty) traceWrite(trace, connection, Buffer.from(bytes.subarray(start, end)));
+    },
+    ended(connection) {
+      endSession(trace, connection);
+      trace.ids.delete(connection.id);
+    },
   };
-  return { taps, tap, isEveryone: false, ids };
+  const trace: Trace = {
+    ...{ taps, tap, isEveryone: false, ids: new Set(), sessions: new Map() },
+    ...{ held: 0, second: 0, lines: 0, skipped: 0 },
+  };
+  return trace;
 }
 
 /**
@@ -145,14 +115,168 @@ export function traceConnection(trace: Trace, which: number | 'all' | 'off'): vo
   for (const id of ids) removeTap(taps, id, tap);
   ids.clear();
   trace.isEveryone = which === 'all';
-  if (trace.isEveryone) addTap(taps, 'all', tap);
-  else removeTap(taps, 'all', tap);
+  if (trace.isEveryone) {
+    addTap(taps, 'all', tap);
+    return;
+  }
+  removeTap(taps, 'all', tap);
+  trace.sessions.clear();
+  trace.held = 0;
+  reportSkipped(trace);
 }
 
 export function tracedConnections({ isEveryone, ids }: Trace): 'all' | readonly number[] {
   return isEveryone ? 'all' : [...ids];
 }
 
-function traceFrame({ id }: Tapped, frame: ShownFrame): void {
-  log('info', 'frame', { id, ...frameFields(frame) }, `id=${id} ${showFrame(frame)}`);
+function sessionOf({ sessions }: Trace, { id }: Tapped): TracedSession {
+  const known = sessions.get(id);
+  if (known !== undefined) return known;
+  const session = {
+    received: newFrameLines('<'),
+    sent: newFrameLines('>'),
+    isAnswered: false,
+    written: undefined,
+    held: 0,
+  };
+  sessions.set(id, session);
+  return session;
+}
+
+function endSession(trace: Trace, connection: Tapped): void {
+  const session = trace.sessions.get(connection.id);
+  if (session === undefined) return;
+  traceLines(trace, connection, linesOfRest(session.received));
+  trace.held -= session.held;
+  trace.sessions.delete(connection.id);
+}
+
+function updateHeld(trace: Trace, session: TracedSession): void {
+  const held = linesMemory(session.received) + linesMemory(session.sent);
+  trace.held += held - session.held;
+  session.held = held;
+}
+
+function traceFrame(trace: Trace, connection: Tapped, frame: ShownFrame): void {
+  if (frame.first === undefined) {
+    traceLine(trace, connection, 'frame', frameFields(frame), frameLine(frame));
+    return;
+  }
+  const session = sessionOf(trace, connection);
+  const lines = frame.direction === '<' ? session.received : session.sent;
+  traceLines(trace, connection, linesOfFrame(lines, frame, trace.held < maxTraceMemory));
+  updateHeld(trace, session);
+}
+
+function traceLines(trace: Trace, connection: Tapped, lines: readonly TraceLine[]): void {
+  for (const { kind, fields, text } of lines) traceLine(trace, connection, kind, fields, text);
+}
+
+function traceRefusal(trace: Trace, connection: Tapped, refusal: Refusal): void {
+  const session = trace.sessions.get(connection.id);
+  if (session !== undefined) traceLines(trace, connection, linesOfRest(session.received));
+  const { fields, text } = refusalLine(refusal);
+  traceLine(trace, connection, 'frame refused', { code: refusal.code, ...fields }, text);
+}
+
+function traceWrite(trace: Trace, connection: Tapped, bytes: Buffer): void {
+  const { endpoint } = connection;
+  if (endpoint === undefined) {
+    traceWritten(trace, connection, bytes, '');
+    return;
+  }
+  const session = sessionOf(trace, connection);
+  session.written ??= newWrittenStream(session.isAnswered && bytes[0] === firstOfHttp);
+  const headSize = skipHead(session.written, bytes);
+  const head = bytes.toString('latin1', 0, headSize);
+  if (head.startsWith('HTTP/')) traceWrittenHead(trace, connection, head);
+  else if (headSize > 0) traceWritten(trace, connection, bytes.subarray(0, headSize), 'a part of the answer');
+  const rest = bytes.subarray(headSize);
+  if (rest.length > 0)
+    traceWritten(trace, connection, rest, describeWrite(session.written, rest, hasDeflate(endpoint)));
+}
+
+/** The `H` of `HTTP/1.1`. No server sends a frame that begins with it. */
+const firstOfHttp = 0x48;
+
+function traceWritten(trace: Trace, connection: Tapped, bytes: Buffer, meaning: string): void {
+  const payload = shownFrameBytes(bytes);
+  const shown = `! wrote ${countBytes(bytes.length)}${showPayload(payload)}${meaning === '' ? '' : ` = ${meaning}`}`;
+  traceLine(trace, connection, 'wrote', { length: bytes.length, hex: payload.hex, meaning }, shown);
+}
+
+function hasDeflate(endpoint: { readonly deflater?: unknown }): boolean {
+  return endpoint.deflater !== undefined;
+}
+
+/** Traces the head of a response. @returns its end; `start` if the bytes begin with none */
+function traceResponse(
+  trace: Trace,
+  connection: Tapped,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): number {
+  if (
+    Buffer.from(bytes.buffer, bytes.byteOffset + start, Math.min(end - start, 9)).toString('latin1') !==
+    'HTTP/1.1 '
+  )
+    return start;
+  try {
+    const parsed = parseResponseHead(bytes, start, end, absoluteMaxHeader);
+    if (parsed === undefined) return start;
+    const { status, reason, headers } = parsed.head;
+    if (status === 101) sessionOf(trace, connection).isAnswered = true;
+    traceHead(trace, connection, '>', `HTTP/1.1 ${status} ${reason}`, headers);
+    return parsed.end;
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    return start;
+  }
+}
+
+/** A head that faults have changed: it need not be valid. */
+function traceWrittenHead(trace: Trace, connection: Tapped, head: string): void {
+  const [first = '', ...lines] = head.split('\r\n').filter(line => line !== '');
+  const fields = lines.map((line): readonly [string, string] => {
+    const colon = line.indexOf(':');
+    return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
+  });
+  traceHead(trace, connection, '!', first, fields);
+}
+
+/** A line for the first line, and one for each field. */
+function traceHead(
+  trace: Trace,
+  connection: Tapped,
+  way: '<' | '>' | '!',
+  first: string,
+  headers: Iterable<readonly [name: string, value: string]>,
+): void {
+  const fields = [...headers];
+  const shown = fields.slice(0, maxTracedHeadLines).map(([name, value]) => {
+    const [redacted] = Object.values(redactHeaders({ [name]: value }));
+    return `  ${name}: ${redacted}`;
+  });
+  const more = fields.length - shown.length;
+  for (const text of [first, ...shown, ...(more > 0 ? [`  … ${more} more`] : [])]) {
+    const line = text.length > maxTracedLine ? `${text.slice(0, maxTracedLine)} …` : text;
+    traceLine(trace, connection, 'head', { way, line: line.trimStart() }, `${way} ${printableLine(line)}`);
+  }
+}
+
+/** Lines above the rate are left out, and counted. */
+function traceLine(trace: Trace, { id }: Tapped, event: string, fields: LogFields, shown: string): void {
+  const second = Math.floor(Date.now() / 1000);
+  if (second !== trace.second) Object.assign(trace, { second, lines: 0 });
+  if (++trace.lines > maxTraceRate) {
+    if (trace.skipped++ === 0) setTimeout(reportSkipped, 1000, trace).unref();
+    return;
+  }
+  log('info', event, { id, ...fields }, `id=${id} ${shown}`);
+}
+
+function reportSkipped(trace: Trace): void {
+  if (trace.skipped > 0) log('warn', 'trace lines left out', { count: trace.skipped, limit: maxTraceRate });
+  trace.skipped = 0;
 }

@@ -47,6 +47,12 @@ function redactSubprotocols(list: string): string {
     .join(', ');
 }
 
+/** The text of a message, or its beginning. @param isFirst whether it is the sender's first: clients often put credentials there */
+export function redactText(text: string, isFirst: boolean): string {
+  const known = redactMessage(text);
+  return isFirst ? redactMembers(redactWords(known), isSecret) : known;
+}
+
 /**
  * @param isFirst whether its message is the sender's first: clients often put credentials there
  * @returns the event without credentials; the same object if it has none
@@ -57,8 +63,7 @@ export function redactEvent<Event extends RecordedEvent>(event: Event, isFirst: 
   if (event.kind === 'response') return { ...event, headers: redactHeaders(event.headers) };
   if (event.kind !== 'frame' || !event.content?.isText) return event;
   const text = event.content.bytes.toString('utf8');
-  const known = redactMessage(text);
-  const redacted = isFirst ? redactMembers(redactWords(known), isSecret) : known;
+  const redacted = redactText(text, isFirst);
   if (redacted === text) return event;
   return { ...event, raw: undefined, content: { isText: true, bytes: Buffer.from(redacted) } };
 }

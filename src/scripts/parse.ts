@@ -231,20 +231,24 @@ function readFrame(reading: Reading, direction: Direction, source: string, line:
   return step;
 }
 
-/** Turns a line of the trace into one of a script: `text, 5 bytes, more follows: "hello"` is `text more "hello"`. */
+/** Turns a line of the trace into one of a script: `text, 3 bytes, first fragment: "hel" [masked]` is `text more "hel"`. */
 function fromTrace(source: string): string {
-  const [, kind, details = '', payload = ''] =
-    /^([a-z]+(?: \d+)?), \d+ bytes?((?:, compressed|, more follows)*)(?::? (.*))?$/.exec(source) ?? [];
+  const [, kind, details = '', shown = ''] =
+    /^([a-z]+(?: \d+)?), \d+ bytes?([a-z0-9(), ]*)(?:: (.*?))?(?: \[[\w, ]+\])?$/.exec(source) ?? [];
   if (kind === undefined) {
-    if (/^\d+ bytes?(?:$|:)/.test(source))
+    if (/^(?:\d+ bytes?(?:$|:)|HTTP\/|[A-Z]+ \S+ HTTP\/|[\w-]+: )/.test(source))
       throw new UsageError('a script does not contain the handshake; remove the line');
+    if (/^(?:message\b.*:|refused:)/.test(source))
+      throw new UsageError('this line of the trace is not a frame; remove it');
     return source;
   }
+  // A close code has its meaning behind it.
+  const payload = kind === 'close' ? shown.replace(/^(\d+) \([^)]*\)/, '$1') : shown;
   if (payload.endsWith('…'))
     throw new UsageError('the trace shows only the beginning of a long payload; write the rest, or any');
-  if (details.includes('compressed'))
+  if (/ deflated(?!\))/.test(details))
     throw new UsageError('the trace shows a compressed payload; write the inflated one');
-  return `${kind} ${payload}${details.includes('more follows') ? ' more' : ''}`;
+  return `${kind} ${payload}${/first|next/.test(details) ? ' more' : ''}`;
 }
 
 function readNumber(option: string, word: string, largest: number): number {

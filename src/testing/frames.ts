@@ -1,7 +1,7 @@
 /** The last frames of a server in a test's process (`connection.frames`): a tap collects them from the start. */
 
+import { newFrameTap } from '../diagnostics/frameTap.ts';
 import { addTap, type Tapped } from '../diagnostics/tap.ts';
-import { newFrameTap } from '../diagnostics/trace.ts';
 import { maxSeenFrames, maxSeenPayload } from '../protocol/testLimits.ts';
 import { FIN, RSV1 } from '../protocol/websocket/frame.ts';
 import type { Server } from '../records/records.ts';

@@ -13,6 +13,7 @@ import { openSession } from '../core/processData.ts';
 import { startReceiving } from '../core/progress.ts';
 import { sendBytes } from '../core/send.ts';
 import { beginAccess, noteAccess } from '../diagnostics/accessLog.ts';
+import { tapRequested } from '../diagnostics/tap.ts';
 import { faultHandshake } from '../handlers/faults/faults.ts';
 import { isServed, servedNames } from '../handlers/handlers.ts';
 import { noHandler } from '../options/configuration.ts';
@@ -84,6 +85,7 @@ export function newHttpWire(
     if (parsed === undefined) return start;
     state.count++;
     const { head } = parsed;
+    if (server.taps.isOn) tapRequested(connection, head);
     const route = asksForWebSocket(head) ? undefined : routes.find(one => one.takes(head));
     state.request = newRequest(head, route);
     const { request } = state;

@@ -49,12 +49,12 @@ test('all of it is there, and the same as JSON', () => {
   assert.equal(Date.parse(endedAt) - Date.parse(acceptedAt), 2500);
   assert.ok(frames?.every(line => line.startsWith(`${endedAt} `)));
   assert.deepEqual(timeless(frames), [
-    '< text, 7 bytes: "grüße"',
-    '> text, 7 bytes: "grüße"',
-    '< ping, 0 bytes',
-    '> pong, 0 bytes',
-    '< close, 8 bytes: 4000 "enough"',
-    '> close, 2 bytes: 4000',
+    '< text, 7 bytes: "grüße" [final, masked]',
+    '> text, 7 bytes: "grüße" [final]',
+    '< ping, 0 bytes [final, masked]',
+    '> pong, 0 bytes [final]',
+    '< close, 8 bytes: 4000 (a private code of the application) "enough" [final, masked]',
+    '> close, 2 bytes: 4000 (a private code of the application) [final]',
   ]);
   assert.deepEqual(rest, {
     id: connection.id,
@@ -170,8 +170,11 @@ test('an id that was used again has all its stories, the newest first, and each 
   recordClosed(again);
   const [newest, older] = findClosed(server.closedConnections, id);
   assert.deepEqual([newest?.code, older?.code], [4002, 4001]);
-  assert.deepEqual(timeless(newest?.frames ?? []), ['< close, 2 bytes: 4002', '> close, 2 bytes: 4002']);
-  assert.equal(timeless(older?.frames ?? [])[0], '< text, 3 bytes: "one"');
+  assert.deepEqual(timeless(newest?.frames ?? []), [
+    '< close, 2 bytes: 4002 (a private code of the application) [final, masked]',
+    '> close, 2 bytes: 4002 (a private code of the application) [final]',
+  ]);
+  assert.equal(timeless(older?.frames ?? [])[0], '< text, 3 bytes: "one" [final, masked]');
 });
 
 test('of the ended as many are kept as the bound says, and no pages', () => {
@@ -192,8 +195,11 @@ test('of the ended as many are kept as the bound says, and no pages', () => {
     Array.from({ length: maxClosedRecords }, (_, i) => code(maxClosedRecords + 9 - i)),
   );
   assert.deepEqual(timeless(all[0]!.frames), [
-    `< close, 2 bytes: ${code(maxClosedRecords + 9)}`,
-    `> close, 2 bytes: ${code(maxClosedRecords + 9)}`,
+    `< close, 2 bytes: ${code(maxClosedRecords + 9)} (a private code of the application) [final, masked]`,
+    `> close, 2 bytes: ${code(maxClosedRecords + 9)} (a private code of the application) [final]`,
   ]);
-  assert.equal(timeless(all.at(-1)!.frames)[0], `< close, 2 bytes: ${code(10)}`);
+  assert.equal(
+    timeless(all.at(-1)!.frames)[0],
+    `< close, 2 bytes: ${code(10)} (a code of a library or framework, registered with IANA) [final, masked]`,
+  );
 });

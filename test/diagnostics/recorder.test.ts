@@ -43,14 +43,24 @@ test('each kind of frame is shown as what it is', () => {
   );
   sendControl(connection, opcode.close, { bytes: Buffer.from('\x03\xe9going', 'latin1'), start: 0, end: 7 });
   assert.deepEqual(shown(connection), [
-    '< text, 13 bytes: "some \\"text\\"\\r\\n"',
-    '< binary, 4 bytes: 0001feff',
-    '< text, 2 bytes, more follows: "he"',
-    '< ping, 14 bytes: "are you there?"',
-    '> pong, 14 bytes: "are you there?"',
-    '< continuation, 3 bytes: "llo"',
-    '< text, 7 bytes, compressed: f248cdc9c90700',
-    '> close, 7 bytes: 1001 "going"',
+    '< text, 13 bytes: "some \\"text\\"\\r\\n" [final, masked]',
+    '< binary, 4 bytes: 0001feff [final, masked]',
+    '< text, 2 bytes, first fragment: "he" [masked]',
+    '< ping, 14 bytes: "are you there?" [final, masked]',
+    '> pong, 14 bytes: "are you there?" [final]',
+    '< continuation, 3 bytes, last fragment: "llo" [final, masked]',
+    '< text, 7 bytes deflated: f248cdc9c90700 [final, compressed, masked]',
+    '> close, 7 bytes: 1001 (going away) "going" [final]',
+  ]);
+});
+
+test('a frame with an invalid header is among the last frames, with its bytes', () => {
+  const connection = open();
+  receive(connection, frame(opcode.text, 'hi'), frame(opcode.text, 'unmasked', { key: null }));
+  assert.deepEqual(shown(connection), [
+    '< text, 2 bytes: "hi" [final, masked]',
+    '< refused frame: 8108756e6d61736b6564',
+    '> close, 31 bytes: 1002 (protocol error) "a client must mask" … [final]',
   ]);
 });
 
@@ -66,16 +76,16 @@ test('of a payload the first twenty bytes are shown, and no half character', () 
   for (const [text, head] of cases) {
     receive(connection, frame(opcode.text, text));
     const size = Buffer.byteLength(text);
-    assert.equal(shown(connection).at(-1), `< text, ${size} bytes: ${head}`);
+    assert.equal(shown(connection).at(-1), `< text, ${size} bytes: ${head} [final, masked]`);
     sendText(connection, text);
-    assert.equal(shown(connection).at(-1), `> text, ${size} bytes: ${head}`);
+    assert.equal(shown(connection).at(-1), `> text, ${size} bytes: ${head} [final]`);
   }
 });
 
 test('nothing of it can command a terminal', () => {
   const connection = open();
   receive(connection, frame(opcode.text, '\x1b[2J\x9b\u2028\x7f'));
-  assert.equal(shown(connection)[0], '< text, 10 bytes: "\\u001b[2J\\u009b\\u2028\\u007f"');
+  assert.equal(shown(connection)[0], '< text, 10 bytes: "\\u001b[2J\\u009b\\u2028\\u007f" [final, masked]');
 });
 
 test("in the turn's memory and elsewhere, wherever a payload lies, what is remembered is the same", () => {
@@ -89,7 +99,7 @@ test("in the turn's memory and elsewhere, wherever a payload lies, what is remem
       receive(there, Buffer.from(bytes));
       const head = payload.subarray(0, 20).toString();
       const part = size === 0 ? '' : `: "${head}"${size > 20 ? ' …' : ''}`;
-      const expected = [`< text, ${size} ${size === 1 ? 'byte' : 'bytes'}${part}`];
+      const expected = [`< text, ${size} ${size === 1 ? 'byte' : 'bytes'}${part} [final, masked]`];
       assert.deepEqual([shown(here), shown(there)], [expected, expected]);
       for (const { id } of [here, there]) removeEntry(server.table, id);
     }
@@ -101,7 +111,7 @@ test('a frame whose payload is still to come is there with what came of it, once
   const bytes = frame(opcode.text, 'half and half');
   receive(connection, bytes.subarray(0, 10));
   receive(connection, bytes.subarray(10));
-  assert.deepEqual(shown(connection), ['< text, 13 bytes: "half" …']);
+  assert.deepEqual(shown(connection), ['< text, 13 bytes: "half" … [final, masked]']);
 });
 
 test('the last eight are remembered, however many there were', () => {
@@ -112,7 +122,9 @@ test('the last eight are remembered, however many there were', () => {
     const last = Array.from({ length: i - first + 1 }, (_, at) => String(first + at));
     assert.deepEqual(
       shown(connection),
-      last.map(text => `< text, ${text.length === 1 ? '1 byte' : `${text.length} bytes`}: "${text}"`),
+      last.map(
+        text => `< text, ${text.length === 1 ? '1 byte' : `${text.length} bytes`}: "${text}" [final, masked]`,
+      ),
     );
   }
 });
@@ -134,20 +146,20 @@ function burst(members: readonly Connection[]): void {
     finishFanouts(server);
     assert.equal(
       shown(two).at(-1),
-      `> text, ${Buffer.byteLength(`${count}-${count - 1}`) + 200} bytes: "${`${count}-${count - 1}`.padEnd(20, 'x')}" …`,
+      `> text, ${Buffer.byteLength(`${count}-${count - 1}`) + 200} bytes: "${`${count}-${count - 1}`.padEnd(20, 'x')}" … [final]`,
     );
     if (count === 5) {
       assert.deepEqual(shown(one).slice(0, 3), [
-        '< text, 6 bytes: "before"',
-        `> text, 203 bytes: "${'1-0'.padEnd(20, 'x')}" …`,
-        '> text, 3 bytes: "5-0"',
+        '< text, 6 bytes: "before" [final, masked]',
+        `> text, 203 bytes: "${'1-0'.padEnd(20, 'x')}" … [final]`,
+        '> text, 3 bytes: "5-0" [final]',
       ]);
     }
   }
   assert.deepEqual(shown(one), shown(two));
   assert.deepEqual(
     shown(one).slice(0, 7),
-    [22, 23, 24, 25, 26, 27, 28].map(i => `> text, 5 bytes: "30-${i}"`),
+    [22, 23, 24, 25, 26, 27, 28].map(i => `> text, 5 bytes: "30-${i}" [final]`),
   );
   assert.deepEqual(shown(sender), []);
   // What follows pushes it out, entry by entry.
@@ -157,7 +169,7 @@ function burst(members: readonly Connection[]): void {
     const before = shown(two).slice(after.length);
     assert.deepEqual(shown(one), [
       ...before,
-      ...after.map(text => `< text, ${text.length} bytes: "${text}"`),
+      ...after.map(text => `< text, ${text.length} bytes: "${text}" [final, masked]`),
     ]);
   }
   assert.equal(shown(two).length, 8);
@@ -171,7 +183,7 @@ test('where there are more connections than ever before, what is remembered of t
   for (const id of [20_000, 100_000]) {
     const far = { ...open(), id };
     receive(far, frame(opcode.text, 'far'));
-    assert.deepEqual(shown(far), ['< text, 3 bytes: "far"']);
+    assert.deepEqual(shown(far), ['< text, 3 bytes: "far" [final, masked]']);
     assert.deepEqual(connections.map(shown), before);
   }
 });
@@ -182,7 +194,10 @@ test('two servers of one process record apart, though their connections have the
   const twin = { ...other, id: one.id };
   receive(one, frame(opcode.text, 'one'));
   receive(twin, frame(opcode.text, 'other'));
-  assert.deepEqual([shown(one), shown(twin)], [['< text, 3 bytes: "one"'], ['< text, 5 bytes: "other"']]);
+  assert.deepEqual(
+    [shown(one), shown(twin)],
+    [['< text, 3 bytes: "one" [final, masked]'], ['< text, 5 bytes: "other" [final, masked]']],
+  );
 });
 
 test('with --recorder off nothing is recorded, and the trace still works', () => {
@@ -197,7 +212,7 @@ test('with --recorder off nothing is recorded, and the trace still works', () =>
   stop();
   assert.deepEqual(
     lines.map(line => line.replace(/^.* frame id=\d+ /, '').trimEnd()),
-    ['< text, 6 bytes: "traced"', '> text, 6 bytes: "traced"'],
+    ['< text, 6 bytes: "traced" [final, masked]', '> text, 6 bytes: "traced" [final]'],
   );
   noteEnding(connection, 'server', 'for this test');
   recordClosed(connection);
@@ -212,7 +227,7 @@ test('the next connection with an id has no frames of the one before', () => {
   const next = { ...connection, id: before.id };
   assert.deepEqual(shown(next), []);
   receive(next, frame(opcode.text, 'mine'));
-  assert.deepEqual(shown(next), ['< text, 4 bytes: "mine"']);
+  assert.deepEqual(shown(next), ['< text, 4 bytes: "mine" [final, masked]']);
 });
 
 test('bytes of wires without frames are shown as text where they are, as digits where not', () => {

@@ -5,8 +5,9 @@ import { injectInput } from '../../src/core/fairness.ts';
 import { onData } from '../../src/core/poll.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
 import { recordClosed } from '../../src/diagnostics/closedConnections.ts';
+import { newFrameTap } from '../../src/diagnostics/frameTap.ts';
 import { addTap, removeTap, type Tap } from '../../src/diagnostics/tap.ts';
-import { newFrameTap, showFrame } from '../../src/diagnostics/trace.ts';
+import { frameLine } from '../../src/explain/frameLine.ts';
 import { echo } from '../../src/handlers/echo.ts';
 import type { Connection } from '../../src/records/records.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
@@ -88,13 +89,13 @@ test('a frame tap gets the frames of both directions, unmasked', () => {
   addTap(
     server.taps,
     connection.id,
-    newFrameTap((_, one) => shown.push(showFrame(one)), 3),
+    newFrameTap((_, one) => shown.push(frameLine(one)), 3),
   );
   receive(connection, Buffer.concat([frame(opcode.text, 'croak'), frame(opcode.ping, 'p')]));
   assert.deepEqual(shown, [
-    '< text, 5 bytes: "cro" …',
-    '> text, 5 bytes: "cro" …',
-    '< ping, 1 byte: "p"',
-    '> pong, 1 byte: "p"',
+    '< text, 5 bytes: "cro" … [final, masked]',
+    '> text, 5 bytes: "cro" … [final]',
+    '< ping, 1 byte: "p" [final, masked]',
+    '> pong, 1 byte: "p" [final]',
   ]);
 });

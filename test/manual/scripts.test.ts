@@ -78,10 +78,10 @@ testExamples('scripts', {
     assert.deepEqual(
       parseScript('session', lines.join('\n')).steps.map(({ source }) => source),
       [
-        'text, 8 bytes: "I am ada"',
-        'text, 10 bytes: "hello, ada"',
-        'close, 13 bytes: 1000 "that is all"',
-        'close, 2 bytes: 1000',
+        'text, 8 bytes: "I am ada" [final, masked]',
+        'text, 10 bytes: "hello, ada" [final]',
+        'close, 13 bytes: 1000 (normal closure) "that is all" [final]',
+        'close, 2 bytes: 1000 (normal closure) [final, masked]',
       ],
     );
   },

@@ -59,7 +59,15 @@ describe('a sent line', () => {
 
   test('can have the form of the trace', () => {
     assert.equal(sent('text, 5 bytes: "Hello"'), sent('text "Hello"'));
-    assert.equal(sent('text, 1 byte, more follows: "a"'), sent('text more "a"'));
+    assert.equal(sent('text, 1 byte, first fragment: "a" [masked]'), sent('text more "a"'));
+    assert.equal(sent('continuation, 1 byte, next fragment: "[b]"'), sent('continuation more "[b]"'));
+    assert.equal(sent('continuation, 1 byte, last fragment: "c" [final]'), sent('continuation "c"'));
+    assert.equal(sent('text, 5 bytes (7 deflated): "Hello" [final, compressed]'), sent('text "Hello"'));
+    assert.equal(
+      sent('close, 5 bytes: 4001 (a private code of the application) "(x)" [final, masked]'),
+      sent('close 4001 "(x)"'),
+    );
+    assert.equal(sent('close, 0 bytes, no code [final]'), sent('close'));
     assert.equal(sent('close, 6 bytes: 1000 "done"'), sent('close 1000 "done"'));
     assert.equal(sent('binary, 2 bytes: 00ff'), sent('binary 00ff'));
     assert.equal(sent('ping, 0 bytes'), sent('ping'));
@@ -108,7 +116,7 @@ test('an error names the line, the mistake and the remedy', () => {
     'line 1: the trace shows only the beginning of a long payload; write the rest, or any',
   );
   refuses(
-    '< text, 9 bytes, compressed: 00',
+    '< text, 9 bytes deflated: 00 [final, compressed, masked]',
     'line 1: the trace shows a compressed payload; write the inflated one',
   );
   refuses(

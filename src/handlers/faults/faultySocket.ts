@@ -127,7 +127,7 @@ export class FaultySocket implements Socket {
 
   writeOne(bytes: Buffer, start: number, end: number): number {
     if (this.isTransparent()) {
-      this.notePassed(bytes, start, end);
+      this.notePassed(bytes, start, end, false);
       return this.afterWrite(this.inner.writeOne(bytes, start, end));
     }
     return this.take(Buffer.from(bytes.subarray(start, end)));
@@ -135,7 +135,7 @@ export class FaultySocket implements Socket {
 
   write(ranges: readonly Range[]): number {
     if (this.isTransparent()) {
-      for (const { chunk, start, end } of ranges) this.notePassed(chunk.bytes, start, end);
+      for (const { chunk, start, end } of ranges) this.notePassed(chunk.bytes, start, end, false);
       return this.afterWrite(this.inner.write(ranges));
     }
     return this.take(Buffer.concat(ranges.map(({ chunk, start, end }) => chunk.bytes.subarray(start, end))));
@@ -246,9 +246,9 @@ export class FaultySocket implements Socket {
     updateHeld(connection);
   }
 
-  private notePassed(bytes: Uint8Array, start: number, end: number): void {
+  private notePassed(bytes: Uint8Array, start: number, end: number, isFaulty: boolean): void {
     this.bytesPassed += end - start;
-    if (this.connection.server.taps.isOn) tapWrote(this.connection, bytes, start, end);
+    if (this.connection.server.taps.isOn) tapWrote(this.connection, bytes, start, end, isFaulty);
   }
 
   /** Writes the waiting pieces, in as few writes as possible. */
@@ -265,7 +265,7 @@ export class FaultySocket implements Socket {
       const bytes = pieces.length === 1 ? pieces[0]!.bytes : Buffer.concat(pieces.map(piece => piece.bytes));
       this.waitingSize -= bytes.length;
       if (bytes.length === 0) continue;
-      this.notePassed(bytes, 0, bytes.length);
+      this.notePassed(bytes, 0, bytes.length, true);
       const error = inner.writeOne(bytes, 0, bytes.length);
       if (error < 0) {
         this.forgetOutput();

@@ -17,8 +17,8 @@ import {
 } from '../../core/readSocketData.ts';
 import { appendOutput, queueRange, scheduleFlush, writeBytes } from '../../core/send.ts';
 import { endingOf, noteCloseSent, noteEnding } from '../../diagnostics/closeReason.ts';
-import { commitFrames, recordReceived } from '../../diagnostics/recorder.ts';
-import { tapFault, tapWrote } from '../../diagnostics/tap.ts';
+import { commitFrames, recordReceived, recordRefused } from '../../diagnostics/recorder.ts';
+import { tapAssembled, tapFault, tapWrote } from '../../diagnostics/tap.ts';
 import { log } from '../../log/log.ts';
 import { clock } from '../../process/clock.ts';
 import type { ByteRange } from '../../protocol/buffers.ts';
@@ -180,11 +180,13 @@ function readFrames(connection: Connection, state: Playing, endpoint: Endpoint, 
         break;
       case ProtocolEvent.Message:
         countMessage(connection);
+        if (message.bytes !== input.bytes && connection.server.taps.isOn) tapAssembled(connection, message);
         playReceived(player, { kind: message.isText ? 'text' : 'binary', bytes: messageBytes(message) });
         goesOn = charge(connection, message.end - message.start);
         releaseMessage();
         break;
       default:
+        if (event === ProtocolEvent.Failed) recordRefused(connection, input, frame.size, control);
         receiveControl(connection, state, event);
         goesOn = charge(connection, 0) && state.failure === undefined;
     }

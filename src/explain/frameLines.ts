@@ -1,0 +1,232 @@
+/**
+ * The frames of one direction of a connection as lines. A frame alone does not show its text if the message is compressed, has
+ * several fragments, or arrives in pieces: the owner of the connection passes the content of such messages, too.
+ *
+ *     < text, 3 bytes, first fragment: "hel" [masked]
+ *     < continuation, 2 bytes, last fragment: "lo" [final, masked]
+ *     < message of 2 frames: text, 5 bytes: "hello"
+ */
+import { Buffer } from 'node:buffer';
+import type { LogFields } from '../log/log.ts';
+import { Opcode } from '../protocol/codes.ts';
+import { hidden } from '../protocol/http/redact.ts';
+import { FIN, RSV1 } from '../protocol/websocket/frame.ts';
+import type { Message } from '../protocol/websocket/message.ts';
+import { redactText } from '../recordings/secrets.ts';
+import {
+  countBytes,
+  type FrameContext,
+  type FrameDirection,
+  frameFields,
+  frameLine,
+  hasCredential,
+  type ShownFrame,
+  type ShownPayload,
+  shownBytes,
+  shownHex,
+  shownLength,
+  shownText,
+  showPayload,
+  wholeText,
+} from './frameLine.ts';
+
+/** The bytes of a payload that are read for a line. They are more than it shows: credentials are found in whole. */
+export const readLength = 1024;
+
+/** A line, for people and for programs. */
+export interface TraceLine {
+  readonly kind: 'frame' | 'message';
+  readonly text: string;
+  readonly fields: LogFields;
+}
+
+/** A message whose last frame has not been shown. */
+interface UnfinishedMessage {
+  readonly opcode: number;
+  readonly isCompressed: boolean;
+  frames: number;
+  length: number;
+  /** The beginning of a text; undefined if some of it did not arrive with its frame's header. */
+  text: Buffer | undefined;
+}
+
+/** A message, unmasked and inflated. */
+export interface MessageContent {
+  readonly isText: boolean;
+  readonly length: number;
+  /** At most `readLength` bytes. */
+  readonly head: Buffer;
+}
+
+/** The content of a message, with a copy of its beginning. */
+export function contentOf({ isText, bytes, start, end }: Message): MessageContent {
+  const head = Buffer.from(bytes.subarray(start, Math.min(end, start + readLength)));
+  return { isText, length: end - start, head };
+}
+
+/** One direction. */
+export interface FrameLines {
+  readonly direction: FrameDirection;
+  /** Messages that have been shown. */
+  messages: number;
+  message: UnfinishedMessage | undefined;
+  /** The whole frame of a compressed message waits for its content. */
+  waiting: ShownFrame | undefined;
+  /** The message whose frames have been shown, but whose content has not. */
+  complete: UnfinishedMessage | undefined;
+  /** The content of the next frame, which is compressed. */
+  announced: MessageContent | undefined;
+}
+
+export function newFrameLines(direction: FrameDirection): FrameLines {
+  return {
+    direction,
+    messages: 0,
+    message: undefined,
+    waiting: undefined,
+    complete: undefined,
+    announced: undefined,
+  };
+}
+
+/** Bytes of memory that incomplete messages take. */
+export function linesMemory({ message, waiting, announced }: FrameLines): number {
+  return (message?.text?.length ?? 0) + (waiting?.head.length ?? 0) + (announced?.head.length ?? 0);
+}
+
+/**
+ * The lines of the next frame. The line of a compressed message waits for its content.
+ * @param frame its `head` has at most `readLength` bytes, and belongs to this function
+ * @param mayKeep whether there is memory for text that later lines need
+ */
+export function linesOfFrame(lines: FrameLines, frame: ShownFrame, mayKeep = true): TraceLine[] {
+  const { first } = frame;
+  if (first === undefined || (first & 0x0f) >= 8) return [lineOf(frame)];
+  const before = linesOfRest(lines);
+  const isFinal = (first & FIN) !== 0;
+  if ((first & 0x0f) !== Opcode.Continuation) {
+    const isCompressed = (first & RSV1) !== 0;
+    if (isFinal) return [...before, ...linesOfWhole(lines, frame, isCompressed, mayKeep)];
+    lines.message = {
+      ...{ opcode: first & 0x0f, isCompressed, frames: 0, length: 0 },
+      text: mayKeep && (first & 0x0f) === Opcode.Text && !isCompressed ? nothing : undefined,
+    };
+  }
+  const { message } = lines;
+  // Its message began before the trace.
+  if (message === undefined) return [...before, lineOf(frame)];
+  message.frames++;
+  message.length += frame.length;
+  const line = lineOf(frame, {
+    isCompressed: message.isCompressed,
+    ...payloadOfFragment(lines, message, frame),
+  });
+  if (!isFinal) return [...before, line];
+  lines.message = undefined;
+  // Only received messages are passed again, as a whole.
+  if (lines.direction === '<') lines.complete = message;
+  else lines.messages++;
+  return [...before, line];
+}
+
+const nothing = Buffer.alloc(0);
+
+/** A message of one frame. */
+function linesOfWhole(
+  lines: FrameLines,
+  frame: ShownFrame,
+  isCompressed: boolean,
+  mayKeep: boolean,
+): TraceLine[] {
+  const { announced } = lines;
+  lines.announced = undefined;
+  if (isCompressed && announced !== undefined) return [inflatedLine(lines, frame, announced)];
+  if (isCompressed && lines.direction === '<' && mayKeep) {
+    lines.waiting = { ...frame, head: Buffer.from(frame.head.subarray(0, shownLength)) };
+    return [];
+  }
+  const opcode = frame.first! & 0x0f;
+  const isFirst = lines.messages === 0;
+  // The rest of the frame arrives later, and then its message.
+  if (lines.direction === '<' && frame.head.length < Math.min(frame.length, shownLength))
+    lines.complete = { opcode, isCompressed, frames: 1, length: frame.length, text: undefined };
+  else lines.messages++;
+  const isCut = frame.head.length < frame.length;
+  if (opcode !== Opcode.Text || isCompressed) return [lineOf(frame)];
+  return [lineOf(frame, { payload: shownBytes(frame.head, isCut, isFirst) })];
+}
+
+function inflatedLine(lines: FrameLines, frame: ShownFrame, content: MessageContent): TraceLine {
+  return lineOf(frame, { inflatedLength: content.length, payload: contentPayload(lines, content) });
+}
+
+function lineOf(frame: ShownFrame, context: FrameContext = {}): TraceLine {
+  return { kind: 'frame', text: frameLine(frame, context), fields: frameFields(frame, context) };
+}
+
+function contentPayload(lines: FrameLines, { isText, length, head }: MessageContent): ShownPayload {
+  const isFirst = lines.messages++ === 0;
+  const isCut = head.length < length;
+  return isText ? shownBytes(head, isCut, isFirst) : shownHex(head, isCut);
+}
+
+/**
+ * The text that a fragment adds to its message. Credentials are found in the text so far, because a fragment may begin or end
+ * inside one.
+ */
+function payloadOfFragment(
+  { messages }: FrameLines,
+  message: UnfinishedMessage,
+  { head, length }: ShownFrame,
+): { payload?: ShownPayload } {
+  const { text, opcode, isCompressed } = message;
+  // The inflated message follows in a line of its own.
+  if (isCompressed) return { payload: { isCut: false } };
+  if (opcode !== Opcode.Text) return { payload: shownHex(head, head.length < length) };
+  if (text === undefined) return { payload: { isCut: length > 0 } };
+  const next = Buffer.concat([text, head]);
+  const isWhole = head.length === length && next.length <= readLength;
+  message.text = isWhole ? next : undefined;
+  const [before, after] = [text, next].map(bytes => wholeText(bytes, true));
+  if (before === undefined || after === undefined)
+    return { payload: hasCredential(next) ? { isCut: true } : shownHex(head, !isWhole) };
+  const shownBefore = redactText(before, messages === 0);
+  const shownAfter = redactText(after, messages === 0);
+  const added = shownAfter.startsWith(shownBefore) ? shownAfter.slice(shownBefore.length) : hidden;
+  return { payload: shownText(added, !isWhole) };
+}
+
+/** The lines that show the content of the message whose last frame was read. */
+export function linesOfContent(lines: FrameLines, content: MessageContent): TraceLine[] {
+  const { waiting, complete } = lines;
+  lines.waiting = undefined;
+  lines.complete = undefined;
+  if (waiting !== undefined) return [inflatedLine(lines, waiting, content)];
+  return complete === undefined ? [] : [messageLine(lines, complete, content)];
+}
+
+function messageLine(
+  lines: FrameLines,
+  { frames, length, isCompressed }: UnfinishedMessage,
+  content: MessageContent,
+): TraceLine {
+  const kind = content.isText ? 'text' : 'binary';
+  const size = `${countBytes(content.length)}${isCompressed ? ` (${length} deflated)` : ''}`;
+  const of = frames === 1 ? '' : ` of ${frames} frames`;
+  const payload = contentPayload(lines, content);
+  const { text, hex } = payload;
+  const inflated = isCompressed ? content.length : undefined;
+  return {
+    kind: 'message',
+    text: `${lines.direction} message${of}: ${kind}, ${size}${showPayload(payload)}`,
+    fields: { way: lines.direction, opcode: kind, frames, length, inflated, text, hex },
+  };
+}
+
+/** The line that still waits for its content, which will not arrive. */
+export function linesOfRest(lines: FrameLines): TraceLine[] {
+  const { waiting } = lines;
+  lines.waiting = undefined;
+  lines.complete = undefined;
+  return waiting === undefined ? [] : [lineOf(waiting)];
+}

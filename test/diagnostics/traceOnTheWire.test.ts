@@ -1,0 +1,118 @@
+/** The trace of real connections: heads of HTTP, TLS, and what faults and scripts put on the wire. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { listen } from '../../src/index.ts';
+import type { ListenOptions, ServerEvent } from '../../src/testing/interface.ts';
+import { makeCertificate } from '../support/certificates.ts';
+import { type ConnectOptions, connectRaw, exchange } from '../support/rawClient.ts';
+import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
+import { startServerFor } from '../support/serverProcess.ts';
+
+/** The events of the trace while a client sends `bytes`, until the connection ends. */
+async function traceOf(
+  options: ListenOptions,
+  connect: ConnectOptions,
+  bytes: Buffer,
+): Promise<ServerEvent[]> {
+  const server = await listen({ trace: true, ...options });
+  const client = await connectRaw(server.port, connect);
+  client.send(bytes);
+  await client.end();
+  await server.waitFor(({ event }) => event === 'closed');
+  await server.close();
+  const events: ServerEvent[] = [];
+  for await (const event of server.events) events.push(event);
+  return events.filter(({ event }) => /^(head|frame|frame refused|fault|wrote)$/.test(event));
+}
+
+test('the head of a request and its answer are traced, without credentials', async () => {
+  const headers = { Authorization: 'Bearer hush-hush', Cookie: 'sid=hush', 'X-Note': 'a\u202eb' };
+  const events = await traceOf({}, { path: '/echo?token=hush&room=pond', headers }, closeFrame(1000));
+  const heads = events.filter(({ event }) => event === 'head');
+  assert.deepEqual(
+    heads.map(({ way, line }) => `${way} ${line}`.replace(/(-key|-accept): \S+=$/, '$1: …')),
+    [
+      '< GET /echo?token=***&room=pond HTTP/1.1',
+      '< host: 127.0.0.1',
+      '< upgrade: websocket',
+      '< connection: Upgrade',
+      '< sec-websocket-key: …',
+      '< sec-websocket-version: 13',
+      '< authorization: ***',
+      '< cookie: ***',
+      `< x-note: ${Buffer.from('a\u202eb').toString('latin1')}`,
+      '> HTTP/1.1 101 Switching Protocols',
+      '> upgrade: websocket',
+      '> connection: Upgrade',
+      '> sec-websocket-accept: …',
+    ],
+  );
+  assert.ok(!JSON.stringify(events).includes('hush'));
+});
+
+test('a long head is traced in part', async t => {
+  const { port, untilLogged, logged } = await startServerFor(t, '--trace', '--max-header', '64KB');
+  const fields = Array.from({ length: 90 }, (_, i) => `X-${i}: ${i === 1 ? 'v'.repeat(5000) : i}\r\n`);
+  await exchange(port, `GET /none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${fields.join('')}\r\n`);
+  await untilLogged(({ event, way }) => event === 'frame' && way === '>');
+  const lines = logged().filter(({ event, way }) => event === 'head' && way === '<');
+  assert.deepEqual(
+    [lines.length, lines.at(-1)?.['line'], String(lines[4]?.['line']).length],
+    [66, '… 28 more', 400],
+  );
+});
+
+test('over TLS the trace shows decrypted heads and frames', async () => {
+  const { cert, key } = makeCertificate('localhost', { names: ['localhost'] });
+  const events = await traceOf(
+    { tlsCert: [cert], tlsKey: [key] },
+    { path: '/echo', tls: {} },
+    frame(opcode.text, 'hello'),
+  );
+  const shown = events.map(({ way, line, text }) => `${way} ${line ?? text}`);
+  assert.ok(shown.includes('< GET /echo HTTP/1.1'), shown.join('\n'));
+  assert.ok(shown.includes('< hello') && shown.includes('> hello'), shown.join('\n'));
+});
+
+test('the fields of frames are in the JSON of the log', async t => {
+  const { port, untilLogged, logged } = await startServerFor(t, '--trace');
+  const headers = { 'Sec-WebSocket-Extensions': 'permessage-deflate' };
+  const client = await connectRaw(port, { path: '/echo?token=secret', headers });
+  const hello = frame(opcode.text, Buffer.from('f248cdc9c90700', 'hex'), { rsv: 4 });
+  client.send(frame(opcode.binary, Buffer.from([1, 2, 255])), hello, frame(opcode.ping, '', { key: null }));
+  await client.end();
+  await untilLogged(({ way, opcode: name }) => way === '>' && name === 'close');
+  const frames = logged().filter(({ event }) => event === 'frame' || event === 'frame refused');
+  const [{ id } = {}] = frames;
+  const usual = { id, fin: true, compressed: false };
+  const reason = 'a client must mask its frames';
+  assert.deepEqual(
+    frames.map(({ time: _, level: __, event: ___, ...rest }) => rest),
+    [
+      { ...usual, way: '<', opcode: 'binary', length: 3, masked: true, hex: '0102ff' },
+      { ...usual, way: '>', opcode: 'binary', length: 3, masked: false, hex: '0102ff' },
+      {
+        ...usual,
+        way: '<',
+        opcode: 'text',
+        length: 7,
+        inflated: 5,
+        compressed: true,
+        masked: true,
+        text: 'Hello',
+      },
+      { ...usual, way: '>', opcode: 'text', length: 5, masked: false, text: 'Hello' },
+      { id, code: 1002, way: '<', reason, rule: 'RFC 6455 §5.1', hex: '8900' },
+      { ...usual, way: '>', opcode: 'close', length: 31, masked: false, code: 1002, text: reason },
+    ],
+  );
+  assert.doesNotMatch(JSON.stringify(logged()), /secret/, 'a query may contain a credential');
+});
+
+test('the trace shows what a fault really put on the wire', async () => {
+  const lines = async (fault: string) => {
+    const events = await traceOf({ faults: true }, { path: `/faulty?${fault}` }, frame(opcode.text, 'hello'));
+    return events.filter(({ event }) => event === 'fault' || event === 'wrote');
+  };
+  console.log(await lines('rsv2=1'));
+});
