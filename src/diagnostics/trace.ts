@@ -4,7 +4,15 @@
  * they put on the wire (`wrote`).
  */
 import { Buffer } from 'node:buffer';
-import { countBytes, frameFields, frameLine, type ShownFrame, showPayload } from '../explain/frameLine.ts';
+import { createHash } from 'node:crypto';
+import {
+  countBytes,
+  frameFields,
+  frameLine,
+  type ShownFrame,
+  shownBytes,
+  showPayload,
+} from '../explain/frameLine.ts';
 import {
   contentOf,
   type FrameLines,
@@ -38,8 +46,8 @@ import { addTap, type Refusal, removeTap, type Tap, type Tapped, type Taps } fro
 interface TracedSession {
   readonly received: FrameLines;
   readonly sent: FrameLines;
-  /** The answer to its handshake was traced. */
-  isAnswered: boolean;
+  /** A digest of the answer to its handshake, if that was traced. */
+  answer: string | undefined;
   /** Only with faults. */
   written: WrittenStream | undefined;
   /** Bytes of memory. */
@@ -135,7 +143,7 @@ function sessionOf({ sessions }: Trace, { id }: Tapped): TracedSession {
   const session = {
     received: newFrameLines('<'),
     sent: newFrameLines('>'),
-    isAnswered: false,
+    answer: undefined,
     written: undefined,
     held: 0,
   };
@@ -186,23 +194,37 @@ function traceWrite(trace: Trace, connection: Tapped, bytes: Buffer): void {
     return;
   }
   const session = sessionOf(trace, connection);
-  session.written ??= newWrittenStream(session.isAnswered && bytes[0] === firstOfHttp);
+  session.written ??= newWrittenStream(session.answer !== undefined && bytes[0] === firstOfHttp);
   const headSize = skipHead(session.written, bytes);
-  const head = bytes.toString('latin1', 0, headSize);
-  if (head.startsWith('HTTP/')) traceWrittenHead(trace, connection, head);
-  else if (headSize > 0) traceWritten(trace, connection, bytes.subarray(0, headSize), 'a part of the answer');
+  const head = bytes.subarray(0, headSize);
+  if (headSize > 0 && digestOf(head) === session.answer)
+    traceWritten(trace, connection, head, 'the answer, unchanged');
+  else if (head.toString('latin1', 0, 5) === 'HTTP/')
+    traceWrittenHead(trace, connection, head.toString('latin1'));
+  else if (headSize > 0) traceWritten(trace, connection, head, 'a part of the answer');
   const rest = bytes.subarray(headSize);
   if (rest.length > 0)
     traceWritten(trace, connection, rest, describeWrite(session.written, rest, hasDeflate(endpoint)));
+}
+
+function digestOf(bytes: Uint8Array): string {
+  return createHash('sha1').update(bytes).digest('base64');
 }
 
 /** The `H` of `HTTP/1.1`. No server sends a frame that begins with it. */
 const firstOfHttp = 0x48;
 
 function traceWritten(trace: Trace, connection: Tapped, bytes: Buffer, meaning: string): void {
-  const payload = shownFrameBytes(bytes);
+  const isText = meaning.includes('answer');
+  const payload = isText ? shownBytes(bytes, false, true) : shownFrameBytes(bytes);
   const shown = `! wrote ${countBytes(bytes.length)}${showPayload(payload)}${meaning === '' ? '' : ` = ${meaning}`}`;
-  traceLine(trace, connection, 'wrote', { length: bytes.length, hex: payload.hex, meaning }, shown);
+  traceLine(
+    trace,
+    connection,
+    'wrote',
+    { length: bytes.length, text: payload.text, hex: payload.hex, meaning },
+    shown,
+  );
 }
 
 function hasDeflate(endpoint: { readonly deflater?: unknown }): boolean {
@@ -226,7 +248,7 @@ function traceResponse(
     const parsed = parseResponseHead(bytes, start, end, absoluteMaxHeader);
     if (parsed === undefined) return start;
     const { status, reason, headers } = parsed.head;
-    if (status === 101) sessionOf(trace, connection).isAnswered = true;
+    if (status === 101) sessionOf(trace, connection).answer = digestOf(bytes.subarray(start, parsed.end));
     traceHead(trace, connection, '>', `HTTP/1.1 ${status} ${reason}`, headers);
     return parsed.end;
   } catch (error) {

@@ -109,10 +109,39 @@ test('the fields of frames are in the JSON of the log', async t => {
   assert.doesNotMatch(JSON.stringify(logged()), /secret/, 'a query may contain a credential');
 });
 
-test('the trace shows what a fault really put on the wire', async () => {
-  const lines = async (fault: string) => {
-    const events = await traceOf({ faults: true }, { path: `/faulty?${fault}` }, frame(opcode.text, 'hello'));
-    return events.filter(({ event }) => event === 'fault' || event === 'wrote');
+test('the trace names each fault and shows what it really put on the wire', async () => {
+  const written = async (fault: string) => {
+    const hello = Buffer.concat([frame(opcode.text, 'hello'), closeFrame(1000)]);
+    const events = await traceOf({ faults: true }, { path: `/faulty?${fault}` }, hello);
+    return events
+      .filter(({ event, way }) => event === 'fault' || event === 'wrote' || way === '!')
+      .map(({ fault, line, text, hex, meaning }) => [fault ?? line ?? text ?? hex, meaning].join(' = '));
   };
-  console.log(await lines('rsv2=1'));
+  const answer = /^HTTP\/1\.1 101 Switching Protocols\r\nUpgrade: webso = the answer, unchanged$/;
+  const [head, rsv2, both] = await written('rsv2');
+  assert.match(head!, answer);
+  assert.deepEqual(
+    [rsv2, both],
+    [
+      'rsv2 = ',
+      '810568656c6c6fa10472737632880203e8 = text, 5 bytes: "hello" [final]; text, 4 bytes: "rsv2" [final, RSV2]; close, 2 bytes: 1000 (normal closure) [final]',
+    ],
+  );
+  assert.deepEqual((await written('drip=1ms after=1')).slice(2), [
+    'drip=1ms after=1 = ',
+    '88 = the first byte of a frame',
+    '02 = close, 2 bytes: … [final]',
+    '03 = 1 byte of the payload',
+    'e8 = 1 byte of the payload',
+  ]);
+  const changed = await written('wrong-accept');
+  assert.deepEqual(changed.slice(0, 2), ['wrong-accept = ', 'HTTP/1.1 101 Switching Protocols = ']);
+  assert.match(changed[4]!, /^sec-websocket-accept: [\w+/]{27}= = $/);
+  const dripped = await written('drip-handshake=1ms');
+  assert.deepEqual(dripped.slice(0, 3), [
+    'drip-handshake=1ms = ',
+    'H = a part of the answer',
+    'T = a part of the answer',
+  ]);
+  assert.match(dripped.at(-1)!, /^8105[0-9a-f]+ = text, 5 bytes: "hello" \[final\]; close, /);
 });
