@@ -124,7 +124,8 @@ const trace: Command = {
   name: 'trace',
   parameters: { id: { kind: observed, oldName: 'which' } },
   help: 'log the frames of a connection',
-  details: 'Each frame becomes a log event "frame", which watch prints, too. off ends all tracing.',
+  details:
+    'Logs requests, answers, frames with their text inflated, refused frames, and what faults put on the wire; watch prints these events, too. off ends all tracing.',
   logs: logsChanges,
   run(control, { id }) {
     const which = id as number | Serial | 'all' | 'off';

@@ -8,10 +8,10 @@ import { type Buffer, isUtf8 } from 'node:buffer';
 import type { LogFields } from '../log/log.ts';
 import { printableJson } from '../log/printable.ts';
 import { Opcode, opcodeNames } from '../protocol/codes.ts';
-import { meaningOfCode } from './meanings.ts';
 import { maxControlPayload } from '../protocol/limits.ts';
 import { FIN, RSV1 } from '../protocol/websocket/frame.ts';
 import { redactText } from '../recordings/secrets.ts';
+import { meaningOfCode } from './meanings.ts';
 
 /** As in curl: `<` was received, `>` is sent. */
 export type FrameDirection = '<' | '>';
@@ -94,7 +94,7 @@ export function countBytes(count: number): string {
 export function showPayload({ code, text, hex, isCut }: ShownPayload): string {
   const parts = [
     ...(code === undefined ? [] : [`${code} (${meaningOfCode(code)})`]),
-    ...(text === undefined || (text === '' && !isCut) ? [] : [printableJson(text)]),
+    ...(text === undefined || text === '' ? [] : [printableJson(text)]),
     ...(hex === undefined || hex === '' ? [] : [hex]),
     ...(isCut ? ['…'] : []),
   ];

@@ -15,11 +15,14 @@ async function traceOf(
   bytes: Buffer,
 ): Promise<ServerEvent[]> {
   const server = await listen({ trace: true, ...options });
-  const client = await connectRaw(server.port, connect);
-  client.send(bytes);
-  await client.end();
-  await server.waitFor(({ event }) => event === 'closed');
-  await server.close();
+  try {
+    const client = await connectRaw(server.port, connect);
+    client.send(bytes);
+    await client.end();
+    await server.waitFor(({ event }) => event === 'closed');
+  } finally {
+    await server.close();
+  }
   const events: ServerEvent[] = [];
   for await (const event of server.events) events.push(event);
   return events.filter(({ event }) => /^(head|frame|frame refused|fault|wrote)$/.test(event));
@@ -127,8 +130,9 @@ test('the trace names each fault and shows what it really put on the wire', asyn
       '810568656c6c6fa10472737632880203e8 = text, 5 bytes: "hello" [final]; text, 4 bytes: "rsv2" [final, RSV2]; close, 2 bytes: 1000 (normal closure) [final]',
     ],
   );
-  assert.deepEqual((await written('drip=1ms after=1')).slice(2), [
+  assert.deepEqual((await written('drip=1ms&after=1')).slice(1), [
     'drip=1ms after=1 = ',
+    '810568656c6c6f = text, 5 bytes: "hello" [final]',
     '88 = the first byte of a frame',
     '02 = close, 2 bytes: … [final]',
     '03 = 1 byte of the payload',
