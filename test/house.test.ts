@@ -159,7 +159,7 @@ function withoutComments(text: string): string {
 
 test('nothing but the client imports client/, and client/ imports nothing of the server', () => {
   const isClients = (name: string) => folderOf(name) === 'client' || name === 'client.ts';
-  const known = ['client', 'conformance', 'recordings', 'options', 'protocol'];
+  const known = ['client', 'explain', 'conformance', 'recordings', 'options', 'protocol'];
   // Both escape control characters in the same way.
   const isShared = (one: string) => known.includes(folderOf(one)) || one === 'log/printable.ts';
   noneOf(

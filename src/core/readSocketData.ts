@@ -7,7 +7,7 @@
  */
 
 import { noteCloseReceived, noteCloseSent, noteFailed } from '../diagnostics/closeReason.ts';
-import { commitFrames, recordReceived, recordRefused } from '../diagnostics/recorder.ts';
+import { commitFrames, recordReceived, recordRefusedFrame } from '../diagnostics/recorder.ts';
 import { tapAssembled } from '../diagnostics/tap.ts';
 import type { ByteRange } from '../protocol/buffers.ts';
 import { Opcode } from '../protocol/codes.ts';
@@ -111,7 +111,7 @@ export function readSocketData(
 
       case ProtocolEvent.Failed:
         // RFC 6455 §7.1.7 [7.1.7-4, 10.7-3]: an endpoint that fails the connection first sends the reason in a close frame.
-        recordRefused(connection, input, frame.size, control);
+        recordRefusedFrame(connection, input, frame.size, control);
         if (control.isReplyDue) sendClose(connection, control);
         failWebSocket(connection, endpoint, control);
         goesOn = false;

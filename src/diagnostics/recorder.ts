@@ -96,7 +96,7 @@ export function recordReceived(connection: Recorded, frame: Frame): void {
  * Records that the server fails the WebSocket, because of the bytes at `input.start` or of a frame that has been recorded.
  * @param headerSize of the last frame that was read; 0 for none
  */
-export function recordRefused(
+export function recordRefusedFrame(
   connection: Recorded,
   { bytes, start, end }: ByteRange,
   headerSize: number,

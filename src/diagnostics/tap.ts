@@ -34,7 +34,7 @@ export interface TappedMessage {
 }
 
 /** Why the server failed a WebSocket, and the bytes of the frame's header if that is invalid. */
-export interface Refusal {
+export interface FrameRefusal {
   readonly code: number;
   readonly reason: string;
   /** The option whose limit was exceeded. */
@@ -61,7 +61,7 @@ export interface Tap {
   /** A received message is complete that was assembled or inflated. Other messages are the payload of one frame. */
   assembled?(connection: Tapped, message: TappedMessage): void;
   /** The server fails the connection, because of a frame. */
-  refused?(connection: Tapped, refusal: Refusal): void;
+  refused?(connection: Tapped, refusal: FrameRefusal): void;
   /** The head of an HTTP request was read. */
   requested?(connection: Tapped, head: TappedRequest): void;
   /** The next frame that is sent has this message as its compressed payload. */
@@ -152,7 +152,7 @@ export function tapAssembled(connection: Tapped, message: TappedMessage): void {
   for (const tap of tapsOf(connection)) tap.assembled?.(connection, message);
 }
 
-export function tapRefused(connection: Tapped, refusal: Refusal): void {
+export function tapRefused(connection: Tapped, refusal: FrameRefusal): void {
   for (const tap of tapsOf(connection)) tap.refused?.(connection, refusal);
 }
 

@@ -31,16 +31,11 @@ import { type LogFields, log } from '../log/log.ts';
 import { printableLine } from '../log/printable.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { parseResponseHead } from '../protocol/http/head.ts';
-import {
-  absoluteMaxHeader,
-  maxTracedHeadLines,
-  maxTracedLine,
-  maxTraceMemory,
-  maxTraceRate,
-} from '../protocol/limits.ts';
+import { absoluteMaxHeader } from '../protocol/limits.ts';
+import { maxTracedHeadLines, maxTracedLine, maxTraceMemory, maxTraceRate } from '../protocol/traceLimits.ts';
 import { redactHeaders, redactUrl } from '../recordings/secrets.ts';
 import { newFrameTap } from './frameTap.ts';
-import { addTap, type Refusal, removeTap, type Tap, type Tapped, type Taps } from './tap.ts';
+import { addTap, type FrameRefusal, removeTap, type Tap, type Tapped, type Taps } from './tap.ts';
 
 /** A traced WebSocket. */
 interface TracedSession {
@@ -180,7 +175,7 @@ function traceLines(trace: Trace, connection: Tapped, lines: readonly TraceLine[
   for (const { kind, fields, text } of lines) traceLine(trace, connection, kind, fields, text);
 }
 
-function traceRefusal(trace: Trace, connection: Tapped, refusal: Refusal): void {
+function traceRefusal(trace: Trace, connection: Tapped, refusal: FrameRefusal): void {
   const session = trace.sessions.get(connection.id);
   if (session !== undefined) traceLines(trace, connection, linesOfRest(session.received));
   const { fields, text } = refusalLine(refusal);

@@ -418,16 +418,6 @@ export const maxFormValues = 100;
 /** Unsent output of `watch`. Events that do not fit are dropped and counted. */
 export const maxWatchBacklog = 1 * MiB;
 
-/** Lines of the trace in a second: about a tenth of them keep one core busy. Others are dropped and counted. */
-export const maxTraceRate = 10_000;
-
-/** Payloads that later lines of the trace need, of all connections: the beginning of messages in several frames. */
-export const maxTraceMemory = 4 * MiB;
-
-/** Header fields of a request or response in the trace, and the characters of each. */
-export const maxTracedHeadLines = 64;
-export const maxTracedLine = 400;
-
 /** Characters of an API token: 16 of an alphabet of 64 are 96 bits, too many to guess. */
 export const minTokenLength = 16;
 

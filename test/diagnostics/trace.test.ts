@@ -7,7 +7,7 @@ import { recordClosed } from '../../src/diagnostics/closedConnections.ts';
 import { traceConnection, tracedConnections } from '../../src/diagnostics/trace.ts';
 import { echo } from '../../src/handlers/echo.ts';
 import { configureLog, watchLog } from '../../src/log/log.ts';
-import { maxTraceMemory, maxTraceRate } from '../../src/protocol/limits.ts';
+import { maxTraceMemory, maxTraceRate } from '../../src/protocol/traceLimits.ts';
 import { newDeflateContext } from '../../src/protocol/websocket/deflate.ts';
 import type { Connection } from '../../src/records/records.ts';
 import { newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { connectRaw } from '../support/rawClient.ts';
+import { listen } from '../../src/index.ts';
+import { watchLog } from '../../src/log/log.ts';
+import { type ConnectOptions, connectRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { firstLine, newWorkshop, runLines, runShell, testExamples } from './examples.ts';
 
@@ -59,4 +61,47 @@ testExamples('diagnostics', {
       'no answer to a ping within 1s (--pong-timeout)',
     );
   },
+
+  'output head id=2': async (_, code) => {
+    const headers = { Host: 'localhost:8080', 'Sec-WebSocket-Extensions': 'permessage-deflate' };
+    const hello = Buffer.from('f248cdc9c90700', 'hex');
+    await expectTrace(code, { path: '/echo?token=secret', headers }, [
+      frame(opcode.text, 'hel', { fin: false }),
+      frame(opcode.continuation, 'lo'),
+      frame(opcode.text, hello, { rsv: 4 }),
+      frame(opcode.text, 'ho', { key: null }),
+    ]);
+  },
+
+  'output ! rsv2': (_, code) => expectTrace(code, { path: '/faulty?rsv2' }, [frame(opcode.text, 'hello')]),
 });
+
+/** Checks that the trace of a connection that sends these frames has the lines of the example, in this order. */
+async function expectTrace(code: string, options: ConnectOptions, frames: readonly Buffer[]): Promise<void> {
+  const lines: string[] = [];
+  const stop = watchLog(
+    line =>
+      lines.push(
+        line
+          .replace(/^\S+ /, '')
+          .replace(/id=\d+/, 'id=2')
+          .trimEnd(),
+      ) > 0,
+  );
+  const server = await listen({ trace: true, faults: true });
+  try {
+    const client = await connectRaw(server.port, options);
+    client.send(...frames);
+    await client.end();
+    await server.waitFor(({ event }) => event === 'closed');
+  } finally {
+    await server.close();
+    stop();
+  }
+  let from = 0;
+  for (const line of code.trim().split('\n')) {
+    const at = lines.indexOf(line, from);
+    assert.ok(at >= 0, `${line}\n\n${lines.join('\n')}`);
+    from = at + 1;
+  }
+}

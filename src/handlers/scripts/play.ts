@@ -17,7 +17,7 @@ import {
 } from '../../core/readSocketData.ts';
 import { appendOutput, queueRange, scheduleFlush, writeBytes } from '../../core/send.ts';
 import { endingOf, noteCloseSent, noteEnding } from '../../diagnostics/closeReason.ts';
-import { commitFrames, recordReceived, recordRefused } from '../../diagnostics/recorder.ts';
+import { commitFrames, recordReceived, recordRefusedFrame } from '../../diagnostics/recorder.ts';
 import { tapAssembled, tapFault, tapWrote } from '../../diagnostics/tap.ts';
 import { log } from '../../log/log.ts';
 import { clock } from '../../process/clock.ts';
@@ -186,7 +186,7 @@ function readFrames(connection: Connection, state: Playing, endpoint: Endpoint, 
         releaseMessage();
         break;
       default:
-        if (event === ProtocolEvent.Failed) recordRefused(connection, input, frame.size, control);
+        if (event === ProtocolEvent.Failed) recordRefusedFrame(connection, input, frame.size, control);
         receiveControl(connection, state, event);
         goesOn = charge(connection, 0) && state.failure === undefined;
     }
