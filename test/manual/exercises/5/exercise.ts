@@ -71,11 +71,13 @@ export const exercise: Exercise = {
         const client = await connectEcho(server);
         const frames = await client.remainingFrames();
         client.destroy();
-        const said = frames.map(inWords).join(', ') || 'nothing';
-        assert.ok(frames.length === 1, `A client answered nothing. It got ${said}; it should get one ping.`);
+        const pings = frames.filter(one => one.opcode === opcode.ping).length;
+        const others = frames.filter(one => one.opcode !== opcode.ping).map(inWords);
+        const got = [`${pings} pings`, ...others].join(', ');
+        const isRight = pings === 1 && others.length === 0;
         assert.ok(
-          frames[0]?.opcode === opcode.ping,
-          `A client answered nothing. It got ${said} instead of a ping.`,
+          isRight,
+          `A client answered nothing. It got ${got}; it should get one ping, and then the end of TCP.`,
         );
         const { why } = await server.untilLogged(({ event }) => event === 'closed');
         const isNamed = String(why).includes('--pong-timeout');

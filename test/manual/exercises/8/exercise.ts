@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { get } from 'node:http';
+import { join } from 'node:path';
 import { connectRaw, type RawClient } from '../../../support/rawClient.ts';
 import { frame, opcode, type RawFrame } from '../../../support/rawFrame.ts';
+import { temporaryFolder } from '../../../support/temporaryFolder.ts';
 import type { Exercise, Work } from '../exercise.ts';
 import { closeCodeOf, inWords } from '../frames.ts';
 import { textBetween } from '../source.ts';
@@ -57,6 +61,17 @@ export const exercise: Exercise = {
       },
     },
     {
+      claim: 'what waits for a closed client is dropped at once',
+      async run(work) {
+        const { queued } = await broadcastPast(work, '4MB');
+        const got = `With --max-buffered 4MB, ${queued} bytes still wait for a client that does not read`;
+        assert.ok(
+          queued < 1024 * 1024,
+          `${got}. It should be closed, and its queue dropped with clearQueue.`,
+        );
+      },
+    },
+    {
       claim: 'a client below the limit is late, but loses nothing',
       async run(work) {
         const { stalled } = await broadcastPast(work, '64MB');
@@ -70,10 +85,17 @@ export const exercise: Exercise = {
 
 /**
  * Broadcasts to two clients that read and, between them, one that does not before all is sent.
- * @returns the frames of each; those of `stalled` end with its close frame, if it got one
+ * @returns the frames of each; those of `stalled` end with its close frame, if it got one. `queued` bytes waited for all clients
+ *   before it read on
  */
 async function broadcastPast(work: Work, maxBuffered: string) {
-  const { port } = await work.startServer('--max-buffered', maxBuffered);
+  const metrics = join(temporaryFolder(), 'metrics.sock');
+  const { port } = await work.startServer(
+    '--max-buffered',
+    maxBuffered,
+    '--metrics-listen',
+    `unix:${metrics}`,
+  );
   const connect = () => connectRaw(port, { path: '/broadcast' });
   const readers = [await connect()];
   const stalled = await connect();
@@ -87,11 +109,20 @@ async function broadcastPast(work: Work, maxBuffered: string) {
     // A batch fits into the buffers of the system: nobody else is slow.
     for (const [index, reader] of readers.entries()) await readUpTo(reader, others[index]!, last);
   }
+  const queued = await queuedBytes(metrics);
   stalled.socket.resume();
   const frames: RawFrame[] = [];
   await readUpTo(stalled, frames, count);
   for (const client of [stalled, ...readers]) client.destroy();
-  return { others, stalled: frames };
+  return { others, stalled: frames, queued };
+}
+
+/** The unsent bytes of all connections, from the metrics at this Unix socket. */
+async function queuedBytes(socketPath: string): Promise<number> {
+  const [response] = await once(get({ socketPath, path: '/metrics' }), 'response');
+  let text = '';
+  for await (const piece of response.setEncoding('utf8')) text += piece;
+  return Number(/^pollywog_queued_bytes (\d+)$/m.exec(text)?.[1]);
 }
 
 /** Reads until there are `wanted` frames, a close frame, or the end. */
