@@ -111,10 +111,7 @@ function fillSpool(bench: Bench): () => boolean {
   };
 }
 
-/** The CPU time of the main thread so far, from /proc. */
-function loopMicroseconds(pid: number): number {
-  return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'latin1').split(' ', 1)[0]) / 1000;
-}
+const loopMicroseconds = (pid: number) => 1000 * mainThreadTime(pid).ran;
 
 /** Times in milliseconds, sorted. */
 async function tripTimes(

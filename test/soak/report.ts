@@ -1,5 +1,5 @@
 /** The soak's result: a table and a list of faults. */
-import { MiB } from '../support/processState.ts';
+import { MiB, type ThreadTime } from '../support/processState.ts';
 import { type Figures, showFigures } from './figures.ts';
 import type { LoadCounts } from './generators.ts';
 import type { InnocentReport } from './innocent.ts';
@@ -15,6 +15,8 @@ export interface Outcome {
   readonly peakAt: number;
   readonly innocent: InnocentReport;
   readonly control: InnocentReport;
+  /** The time of the server's main thread under load. The server adds to delays only while it runs; undefined if it had ended. */
+  readonly thread: ThreadTime | undefined;
   readonly loads: readonly LoadCounts[];
   /** The budget, in MiB. */
   readonly maxMemory: number;
@@ -65,8 +67,14 @@ export function faultsOf(outcome: Outcome): string[] {
   return faults;
 }
 
+/** The part of the time that the server's thread waited for a processor, while it had something to do. */
+const waitingShare = ({ ran, waited }: ThreadTime) => waited / Math.max(1, ran + waited);
+
+/** Above this, the loads and other programs of the machine delay the server itself. */
+const waitingBar = 0.05;
+
 /** @returns sentences about delays */
-export function delaysOf({ innocent, control }: Outcome): string[] {
+export function delaysOf({ innocent, control, thread }: Outcome): string[] {
   const delays: string[] = [];
   const { echo, newcomers } = innocent;
   if (echo.p99 >= echoBar)
@@ -78,17 +86,27 @@ export function delaysOf({ innocent, control }: Outcome): string[] {
       `(the machine is not idle: the p99 beside the quiet server is ${control.echo.p99.toFixed(1)} ms)`,
     );
   }
+  if (delays.length > 0 && thread !== undefined && waitingShare(thread) > waitingBar) {
+    delays.push(`(the server waited for a processor in ${percent(waitingShare(thread))} of its time)`);
+  }
   return delays;
 }
 
+const percent = (share: number) => `${(100 * share).toFixed(0)}%`;
+
 export function showOutcome(outcome: Outcome): string {
-  const { seconds, memory, controlMemory, peakAt, innocent, control, loads, info, remains } = outcome;
+  const { seconds, memory, controlMemory, peakAt, innocent, control, thread, loads, info, remains } = outcome;
   const figures = (what: Figures) => `${showFigures(what)} (${what.count})`;
   const rows = [
     [`${seconds} s`, 'under load', 'quiet'],
     ['highest resident memory', `${show(memory)} (after ${peakAt.toFixed(0)} s)`, show(controlMemory)],
     ['echo every 10 ms: p50 / p99 / max, ms', figures(innocent.echo), figures(control.echo)],
     ['newcomers: p50 / p99 / max, ms', figures(innocent.newcomers), figures(control.newcomers)],
+    [
+      'time in which the server waited for a processor',
+      thread === undefined ? '?' : percent(waitingShare(thread)),
+      '',
+    ],
     ['closed to free memory', `${info?.counters['evicted'] ?? '?'}`, ''],
     [
       'everything given back after',

@@ -11,7 +11,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { assertServes } from '../support/echoProbe.ts';
-import { MiB, residentMemory } from '../support/processState.ts';
+import { MiB, mainThreadTime, residentMemory, type ThreadTime } from '../support/processState.ts';
 import { showFigures } from './figures.ts';
 import { startGenerators } from './generators.ts';
 import type { InnocentReports } from './innocent.ts';
@@ -62,6 +62,7 @@ async function run(place: Place, quiet: Place, options: SoakOptions): Promise<Ou
   const generators = startGenerators(place.target, options.only ?? loadNames);
   const peak = watchMemory(place);
   const quietPeak = watchMemory(quiet);
+  const timeBefore = mainThreadTime(server.pid);
   const from = performance.now();
   const elapsed = () => (performance.now() - from) / 1000;
   let isAlive = true;
@@ -75,6 +76,7 @@ async function run(place: Place, quiet: Place, options: SoakOptions): Promise<Ou
     progress.show(await showProgress(elapsed(), place, await innocents.report()));
   }
   const [innocent, control] = await innocents.stop();
+  const thread = isAlive ? timeSince(timeBefore, mainThreadTime(server.pid)) : undefined;
   const info = isAlive ? await askInfo(place) : undefined;
   for (const name of generators.failed()) faults.push(`the process of the load "${name}" has ended`);
   const loads = generators.counts();
@@ -98,9 +100,14 @@ async function run(place: Place, quiet: Place, options: SoakOptions): Promise<Ou
       peakAt: peak.stop().seconds,
       controlMemory: quietPeak.stop().bytes,
     },
-    ...{ innocent: innocent!, control: control!, loads, info, remains, exits, faults },
+    ...{ innocent: innocent!, control: control!, thread, loads, info, remains, exits, faults },
   };
 }
+
+const timeSince = (before: ThreadTime, now: ThreadTime): ThreadTime => ({
+  ran: now.ran - before.ran,
+  waited: now.waited - before.waited,
+});
 
 const nothingToLookAt: Remains = { seconds: 0, left: [] };
 

@@ -15,6 +15,19 @@ export function peakMemory(pid: number): number {
   return Number(kilobytes) * 1024;
 }
 
+export interface ThreadTime {
+  /** Milliseconds in which the thread ran. */
+  readonly ran: number;
+  /** Milliseconds in which it was ready to run, but other threads had the processors. */
+  readonly waited: number;
+}
+
+/** The main thread's time since the process started. Linux only. */
+export function mainThreadTime(pid: number): ThreadTime {
+  const [ran, waited] = readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'latin1').split(' ', 2);
+  return { ran: Number(ran) / 1e6, waited: Number(waited) / 1e6 };
+}
+
 /** The number of open descriptors. */
 export function openDescriptors(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
