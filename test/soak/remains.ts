@@ -26,16 +26,15 @@ export async function holdingsOf(place: Place): Promise<Holdings> {
     files,
     connections,
     'bytes of used memory': memory.used,
-    descriptors:
-      files.length - Math.min(files.filter(isStock).length, mostStock) - (hasStarter(place) ? 1 : 0),
+    descriptors: files.length - Math.min(files.filter(isStock).length, mostStock) - startersOf(place),
     'child processes': childProcesses(place, command => !isStarter(command)).length,
     'temporary files': filesIn(place.temporary),
     'files in running/': filesIn(`${place.target.spool}/running`),
   };
 }
 
-/** Whether the server has a process that starts its programs, which stays until the server ends. */
-const hasStarter = (place: Place) => childProcesses(place, isStarter).length > 0;
+/** Processes that start programs and try modules, which stay until the server ends. The server has one descriptor for each. */
+const startersOf = (place: Place) => childProcesses(place, isStarter).length;
 const isStarter = (command: string) => command.includes('starterProcess');
 
 /** Spare pipes for the next programs stay open. */

@@ -4,18 +4,19 @@
 
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { open, readdir, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, extname, join, resolve } from 'node:path';
-import type { Readable } from 'node:stream';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { quoted, UsageError } from '../../options/error.ts';
 import { whyUnreadable } from '../../options/file.ts';
 import { percentDecode } from '../../protocol/http/path.ts';
 import { maxLoadHeapMiB } from '../../protocol/limits.ts';
 import { realPathOf } from '../../storage/links.ts';
+import { type Captured, captureStdio, readCaptured } from '../programs/capture.ts';
+import type { Variables } from '../programs/environment.ts';
+import { newStarter, prepareStarter, startElsewhere } from '../programs/starter.ts';
 import { type Exports, readExports } from './exports.ts';
 import type * as user from './interface.ts';
 import type { TryOutcome } from './tryOut.ts';
@@ -166,45 +167,82 @@ const flags = process.execArgv.filter(flag => !/^--(inspect|prof|cpu-prof|heap-p
 
 const script = fileURLToPath(new URL(`./tryOut${extname(import.meta.url)}`, import.meta.url));
 
+/** Starts the test processes of a large server. */
+const starter = newStarter();
+
+/** The end of a test process. */
+interface TestRun extends Captured {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
 /**
  * Loads the module in a process of its own, which has ended when this resolves.
  * @returns the outcome, and the line of the file that the error comes from; an empty string if that is unknown
  */
 async function tryOut(path: string, name: string, limit: number): Promise<TryOutcome & { line: string }> {
   const words = [...flags, `--max-old-space-size=${maxLoadHeapMiB}`, script, path, name, String(limit)];
-  const child = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
-  const kill = () => child.kill('SIGKILL');
+  const test: { pid: number | undefined; isLate: boolean } = { pid: undefined, isLate: false };
+  const kill = () => {
+    if (test.pid !== undefined) killIfRunning(test.pid);
+  };
   process.once('exit', kill);
-  let isLate = false;
   const late = () => {
-    isLate = true;
+    test.isLate = true;
     kill();
   };
   const timer = limit > 0 ? setTimeout(late, limit) : undefined;
+  const onStarted = (pid: number | undefined) => {
+    test.pid = pid;
+    if (test.isLate) kill();
+  };
   try {
-    const [outcome, errors] = await Promise.all([
-      readAll(child.stdio[3] as Readable),
-      readAll(child.stdio[2] as Readable),
-      once(child, 'close'),
-    ]);
+    const run = prepareStarter(starter) ? runElsewhere(words, onStarted) : runHere(words, onStarted);
+    const { outcome, errors, code, signal } = await run;
     const line = errorLine(errors, path);
     if (outcome !== '') return { ...(JSON.parse(outcome) as TryOutcome), line };
-    if (isLate) return { error: `took longer than ${limit / 1000} s`, line: '' };
-    const how = child.signalCode ?? `exit code ${child.exitCode}`;
-    return { error: `ended the process (${how}) while loading`, line: '' };
+    if (test.isLate) return { error: `took longer than ${limit / 1000} s`, line: '' };
+    return { error: `ended the process (${signal ?? `exit code ${code}`}) while loading`, line: '' };
   } finally {
+    test.pid = undefined;
     clearTimeout(timer);
     process.off('exit', kill);
   }
 }
 
-/** Output beyond this is read, so that the process does not block, and discarded. */
-const maxKept = 64 * 1024;
+type OnStarted = (pid: number | undefined) => void;
 
-async function readAll(stream: Readable): Promise<string> {
-  let text = '';
-  for await (const piece of stream) if (text.length < maxKept) text += piece;
-  return text;
+async function runHere(words: readonly string[], onStarted: OnStarted): Promise<TestRun> {
+  const child = spawn(process.execPath, words, { stdio: [...captureStdio] });
+  onStarted(child.pid);
+  const captured = await readCaptured(child);
+  return { ...captured, code: child.exitCode, signal: child.signalCode };
+}
+
+/** The starter, which must be ready, starts the process. */
+function runElsewhere(words: readonly string[], onStarted: OnStarted): Promise<TestRun> {
+  const request = {
+    words: [process.execPath, ...words],
+    environment: process.env as Variables,
+    pipes: [],
+    isCaptured: true,
+  };
+  return new Promise((resolve, reject) => {
+    startElsewhere(starter, request, {
+      onStarted,
+      onFailed: reject,
+      onExit: (code, signal, captured = { errors: '', outcome: '' }) =>
+        resolve({ ...captured, code, signal }),
+      onUnable: () => resolve(runHere(words, onStarted)),
+    });
+  });
+}
+
+/** The process may have ended by itself. */
+function killIfRunning(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {}
 }
 
 /** For an uncaught error Node prints the file (a URL or a path) and the line number on a line of its own. */

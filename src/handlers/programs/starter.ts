@@ -9,6 +9,7 @@ import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { log } from '../../log/log.ts';
 import { starterThreshold } from '../../protocol/limits.ts';
+import type { Captured } from './capture.ts';
 import type { Variables } from './environment.ts';
 
 /** A process for the starter to start. */
@@ -18,6 +19,8 @@ export interface StartRequest {
   readonly environment: Variables;
   /** The server's descriptors for stdin, stdout and stderr. Without them, the process gets /dev/null and stays in the starter's group. */
   readonly pipes: readonly number[];
+  /** Without pipes: the starter reads the process's descriptors 2 and 3, and reports what they wrote with the exit. */
+  readonly isCaptured?: boolean;
 }
 
 export type StartReport =
@@ -36,12 +39,13 @@ export type StartReport =
       readonly event: 'exited';
       readonly code: number | null;
       readonly signal: NodeJS.Signals | null;
+      readonly captured?: Captured | undefined;
     };
 
 export interface StartEvents {
   onStarted(pid: number): void;
   onFailed(error: NodeJS.ErrnoException): void;
-  onExit(code: number | null, signal: NodeJS.Signals | null): void;
+  onExit(code: number | null, signal: NodeJS.Signals | null, captured?: Captured): void;
   /** The starter cannot start the process: the caller must. */
   onUnable(): void;
 }
@@ -107,7 +111,7 @@ function onReport(starter: Starter, report: StartReport): void {
   }
   forget(starter, report.id);
   if (report.event === 'exited') {
-    events.onExit(report.code, report.signal);
+    events.onExit(report.code, report.signal, report.captured);
   } else if (report.event === 'failed') {
     events.onFailed(Object.assign(new Error(report.message), { code: report.code }));
   } else {

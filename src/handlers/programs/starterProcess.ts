@@ -1,5 +1,6 @@
 /** The starter process (starter.ts). It ends with the server. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { captureStdio, readCaptured } from './capture.ts';
 import { closeAll, openEnds } from './pipeEnds.ts';
 import type { StartReport, StartRequest } from './starter.ts';
 
@@ -23,14 +24,20 @@ process.on('message', (request: StartRequest) => {
 });
 
 function start(request: StartRequest, ends: readonly number[]): void {
-  const { id, words, environment } = request;
+  const { id, words, environment, isCaptured = false } = request;
   const [command, ...rest] = words as [string, ...string[]];
-  const stdio = ends.length === 0 ? 'ignore' : [...ends];
+  const stdio = isCaptured ? [...captureStdio] : ends.length === 0 ? 'ignore' : [...ends];
   const child: ChildProcess = spawn(command, rest, { stdio, env: environment, detached: ends.length > 0 });
   child.on('error', error => reportFailure(request, error));
   if (child.pid === undefined) return;
   report({ id, event: 'started', pid: child.pid });
-  child.on('exit', (code, signal) => report({ id, event: 'exited', code, signal }));
+  if (isCaptured) void reportCaptured(id, child);
+  else child.on('exit', (code, signal) => report({ id, event: 'exited', code, signal }));
+}
+
+async function reportCaptured(id: number, child: ChildProcess): Promise<void> {
+  const captured = await readCaptured(child);
+  report({ id, event: 'exited', code: child.exitCode, signal: child.signalCode, captured });
 }
 
 function reportFailure({ id }: StartRequest, { message, code }: NodeJS.ErrnoException): void {

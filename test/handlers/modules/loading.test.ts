@@ -7,6 +7,7 @@ import { describe, test } from 'node:test';
 import { runsTypeScript } from '../../../src/handlers/modules/load.ts';
 import { moduleStates } from '../../../src/handlers/modules/modules.ts';
 import { configureLog } from '../../../src/log/log.ts';
+import { starterThreshold } from '../../../src/protocol/limits.ts';
 import { openServer, run as runCommand } from '../../support/commandWays.ts';
 import { skipUnlessLinux } from '../../support/linux.ts';
 import { loadAll, newFolder, reload } from '../../support/modules.ts';
@@ -267,6 +268,41 @@ describe('the server', () => {
       server.logged().filter(({ event }) => event === 'command failed'),
       [],
     );
+  });
+
+  test('has another process start those that try modules once it is large, with the same outcomes', async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
+    const folder = newFolder({
+      'large.mjs': `const memory = Buffer.alloc(${starterThreshold}, 1);\nexport const message = () => memory.length;\n`,
+    });
+    const server = await startServerFor(t, '--handlers', folder.path, '--load-timeout', '2s');
+    const parents = join(folder.path, 'parents.txt');
+    const noting = `import { appendFileSync } from 'node:fs';
+      appendFileSync(${JSON.stringify(parents)}, process.pid + ' ' + process.ppid + '\\n');\n`;
+    const seen = () => readFileSync(parents, 'utf8').trim().split('\n');
+    const isTriedElsewhere = () => {
+      const [tried = ''] = seen().slice(-2);
+      const [own, parent] = tried.split(' ').map(Number);
+      return own !== server.pid && parent !== server.pid && parentOf(parent!) === server.pid;
+    };
+    let reloads = 0;
+    const reloadWith = async (source: string) => {
+      folder.write('tried.mjs', source);
+      server.child.kill('SIGHUP');
+      reloads++;
+      const outcomes = () =>
+        server.logged().filter(({ event }) => event === 'reloaded' || event === 'reload failed');
+      await server.untilLogged(() => outcomes().length === reloads);
+      return String(outcomes().at(-1)!['reason']);
+    };
+    do await reloadWith(`${noting}${fine}// ${reloads}`);
+    while (!isTriedElsewhere());
+    assert.match(
+      await reloadWith('export function message( {'),
+      /tried\.mjs, line 1, is not loaded: it threw Syntax/,
+    );
+    assert.match(await reloadWith('process.exit(3);'), /ended the process \(exit code 3\) while loading/);
+    assert.match(await reloadWith('while (true);'), /took longer than 2 s/);
   });
 
   test('takes the process that tries a module with it, even if the server is killed', async t => {
