@@ -17,7 +17,7 @@
  * @property {Side | undefined} offer who offers a draw
  * @property {number} offeredAt the number of moves at the last offer
  * @property {Promise<unknown> | undefined} storing settles when the event that is under way is stored
- * @property {number} storedAt when the last full event was stored, in milliseconds since the epoch
+ * @property {number} fullTime when the last full event was stored, in milliseconds since the epoch; 0: unknown
  * @property {number} usedAt when a client was last there
  *
  * @typedef {object} State
@@ -218,11 +218,13 @@ function create(connection, request, server) {
   const table = newTable(id, recordAfter(undefined, event));
   tables.set(id, table);
   data.id = id;
-  return store(table, [event], server, () => sit(connection, table, key, server)).catch(error => {
-    tables.delete(id);
-    data.id = undefined;
-    throw error;
-  });
+  return store(table, [event], keptDays.waiting, server, () => sit(connection, table, key, server)).catch(
+    error => {
+      tables.delete(id);
+      data.id = undefined;
+      throw error;
+    },
+  );
 }
 
 /** @param {Visitor} connection @param {Request} request @param {Checkers} server */
@@ -359,12 +361,13 @@ function record(table, event, server, then) {
   const events = [event];
   const { turn } = table.record.game.position;
   let next = recordAfter(table.record, event);
-  if (next.next - next.fullAt > fullAfter || Date.now() - table.storedAt > day) {
+  // The first events are kept for a short time only, so the game in play begins with a full event.
+  if (event.type === 'seat' || next.next - next.fullAt > fullAfter || Date.now() - table.fullTime > day) {
     const full = fullEvent(next);
     events.push(full);
     next = recordAfter(next, full);
   }
-  return store(table, events, server, () => {
+  return store(table, events, keptDays.playing, server, () => {
     table.record = next;
     // An offer stands until the opponent moves.
     if (event.type === 'end' || (event.type === 'move' && turn !== table.offer)) table.offer = undefined;
@@ -376,20 +379,19 @@ function record(table, event, server, then) {
 /**
  * Publishes events in the table's channel, and calls `then` when they are stored. The keys make it safe to repeat this: if a new
  * version of the module throws in `then`, the previous version handles the same message again.
- * @param {Table} table @param {readonly TableEvent[]} events @param {Checkers} server @param {() => void} then
+ * @param {Table} table @param {readonly TableEvent[]} events @param {number} days for which the channel keeps them
+ * @param {Checkers} server @param {() => void} then
  * @returns {Promise<void>} rejects with a Refusal if the events could not be stored
  */
-function store(table, events, { channels }, then) {
-  const { seats } = table.record;
-  const isWaiting = seats.red === undefined || seats.white === undefined;
-  const ttl = (isWaiting ? keptDays.waiting : keptDays.playing) * (day / 1000);
+function store(table, events, days, { channels }, then) {
+  const ttl = days * (day / 1000);
   const published = events.map(event => {
     const text = JSON.stringify(event);
     return channels.publish(channelOf(table.id), text, { as: 'json', ttl, key: text.slice(0, 100) });
   });
   const stored = Promise.all(published).then(
     () => {
-      if (events.some(({ type }) => type === 'game')) table.storedAt = Date.now();
+      if (events.some(({ type }) => type === 'game')) table.fullTime = Date.now();
       then();
     },
     error => {
@@ -451,16 +453,8 @@ function touch({ state }, id) {
 
 /** @param {string} id @param {TableRecord} now @returns {Table} */
 function newTable(id, now) {
-  const time = Date.now();
-  return {
-    id,
-    record: now,
-    offer: undefined,
-    offeredAt: -1,
-    storing: undefined,
-    storedAt: time,
-    usedAt: time,
-  };
+  const none = { offer: undefined, offeredAt: -1, storing: undefined, fullTime: 0 };
+  return { id, record: now, ...none, usedAt: Date.now() };
 }
 
 /** @param {string} id */

@@ -210,7 +210,13 @@ describe('a table', () => {
       tab.send({ type: 'move', ply: 0, move: '9-13' }),
     ]);
     const { moves } = await white.table(1);
-    await (moves[0] === '11-15' ? red : tab).send({ type: 'move', ply: 0, move: moves[0] });
+    const mover = moves[0] === '11-15' ? red : tab;
+    await mover.table(1);
+    await mover.send({ type: 'move', ply: 0, move: moves[0] });
+    // The table, as the answer to the repeated move, comes before the refusal of this request.
+    await mover.send({ type: 'accept' });
+    const answers = [await mover.until(() => true), await mover.until(({ type }) => type === 'refused')];
+    assert.deepEqual([answers[0].type, answers[1].why], ['table', 'your opponent offers no draw']);
     await play(red, white, ['22-18'], 1);
     assert.equal((await history(server, id)).filter(({ type }) => type === 'move').length, 2);
   });
@@ -226,10 +232,11 @@ describe('a table', () => {
       [
         [0, 'game'],
         [1, 'seat'],
-        [2, '11-15'],
-        [3, '22-18'],
-        [4, '15x22'],
-        [5, 'end'],
+        [2, 'game'],
+        [3, '11-15'],
+        [4, '22-18'],
+        [5, '15x22'],
+        [6, 'end'],
       ],
     );
     const hash = createHash('sha256').update(`${id}:${keys.ada}`).digest('base64url');
@@ -258,10 +265,10 @@ describe('a table', () => {
     const { id, red, white } = await begin(server);
     await play(red, white, ['11-15']);
     for (const text of [
-      '{"n":3,"type":"move","ply":1,"move":"1-2"}',
+      '{"n":4,"type":"move","ply":1,"move":"1-2"}',
       '"hello"',
       'null',
-      '{"n":3,"type":"x"}',
+      '{"n":4,"type":"x"}',
     ])
       await server.commands.publish(`checkers/${id}`, text, { as: 'json' });
     await server.commands.publish(`checkers/${id}`, 'not JSON');
@@ -454,6 +461,24 @@ describe('a restart of the server', () => {
       assert.equal(await thief.refused({ type: 'sit', side: 'red' }), 'someone else plays red');
       await play(red2, white2, shortGame.slice(11), 11);
       await server.close();
+      // What a game in play needs expires together, and is renewed.
+      const lines = readFileSync(join(data, 'messages.jsonl'), 'utf8').trim().split('\n');
+      const events = lines
+        .map(line => JSON.parse(line))
+        .filter(({ channel }) => channel === `checkers/${id}`);
+      const days = (/** @type {{ time: string, expires: string }} */ { time, expires }) =>
+        Math.round((Date.parse(expires) - Date.parse(time)) / 86_400_000);
+      assert.deepEqual(
+        events.slice(0, 4).map(event => [event.data.type, days(event)]),
+        [
+          ['game', 2],
+          ['seat', 30],
+          ['game', 30],
+          ['move', 30],
+        ],
+      );
+      const afterRestart = events.findIndex(({ data: { ply } }) => ply === 11);
+      assert.equal(events[afterRestart + 1].data.type, 'game');
     } finally {
       rmSync(data, { recursive: true });
     }
