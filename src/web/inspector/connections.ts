@@ -38,6 +38,7 @@ export interface ConnectionsEvents {
 export function newConnections({ chosen, opened }: ConnectionsEvents): Connections {
   const all = new Map<number, ListedConnection>();
   const find = byId<HTMLInputElement>('find-connection');
+  const withHttp = byId<HTMLInputElement>('with-http');
   const empty = byId('no-connections');
   let total = 0;
   const list = newList<ListedConnection>({
@@ -53,17 +54,16 @@ export function newConnections({ chosen, opened }: ConnectionsEvents): Connectio
   const show = (): void => {
     const wanted = find.value.trim().toLowerCase();
     const shown = [...all.values()]
+      .filter(one => withHttp.checked || one.wire !== 'http' || one.serial === list.selected())
       .filter(one => wanted === '' || searchText(one).includes(wanted))
       .sort((one, other) => one.serial - other.serial);
     list.show(shown);
     empty.hidden = shown.length > 0;
-    setText(empty, all.size === 0 ? 'No connections yet.' : 'No connection matches.');
-    const listed = [...all.values()].filter(({ ended }) => ended === undefined).length;
-    setText(
-      byId('total'),
-      total > listed ? `${listed} of ${total.toLocaleString('en')} open` : `${listed} open`,
-    );
+    setText(empty, wanted === '' ? 'No connections yet.' : 'No connection matches.');
+    const open = shown.filter(({ ended }) => ended === undefined).length;
+    setText(byId('total'), total > open ? `${open} of ${total.toLocaleString('en')}` : `${open} open`);
   };
+  withHttp.addEventListener('change', show);
   find.addEventListener('input', show);
 
   /** Forgets the connections that ended first. */

@@ -228,13 +228,15 @@ function contentElements(frame: InspectedFrame, isAlone = false): HTMLElement[] 
   return [row];
 }
 
-/** Lines of 16 bytes: offset, bytes, characters. */
+/** Lines of bytes: offset, bytes, characters. Narrow panels have lines of 8 bytes, others of 16. */
 function dump(hex: string): HTMLElement {
+  const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const digits = byId('bytes').clientWidth > 48 * rem ? 32 : 16;
   const lines: string[] = [];
-  for (let at = 0; at < Math.min(hex.length, 2 * maxDumped); at += 32) {
-    const line = hex.slice(at, at + 32);
+  for (let at = 0; at < Math.min(hex.length, 2 * maxDumped); at += digits) {
+    const line = hex.slice(at, at + digits);
     const offset = (at / 2).toString(16).padStart(4, '0');
-    lines.push(`${offset}  ${spaced(line).padEnd(47)}  ${charactersOf(line).join('')}`);
+    lines.push(`${offset}  ${spaced(line).padEnd((3 * digits) / 2 - 1)}  ${charactersOf(line).join('')}`);
   }
   const box = make('pre', 'content-text dump');
   box.textContent = lines.join('\n');

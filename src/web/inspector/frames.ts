@@ -2,7 +2,7 @@
 import type { FramesMessage, InspectedFrame } from '../../handlers/inspector/messages.ts';
 import { byId, counted, setText } from './elements.ts';
 import { newList } from './list.ts';
-import { contentOf, type FrameRow, fillFrame, typeOf } from './rows.ts';
+import { contentOf, type FrameRow, fillFrame, previewOf, typeOf } from './rows.ts';
 
 /** Rows that are kept; the oldest are dropped. */
 const maxRows = 5_000;
@@ -94,7 +94,9 @@ export function newFrames(events: FramesEvents): Frames {
       if (frame === undefined) return !hasFilter || note !== undefined;
       if (wanted !== 'both' && frame.direction !== wanted && frame.kind !== 'end') return false;
       if (!isKind(frame)) return false;
-      return text === '' || `${typeOf(frame)} ${contentOf(frame)}`.toLowerCase().includes(text);
+      return (
+        text === '' || `${typeOf(frame)} ${contentOf(frame)} ${previewOf(frame)}`.toLowerCase().includes(text)
+      );
     };
   };
   let isShown = newFilter();

@@ -115,6 +115,7 @@ function receive(message: ServerMessage): void {
       if (message.frame === explaining?.frame?.frame) explanation.show(message);
       return;
     case 'recording':
+      if (message.isCut) setText(byId('sampled'), 'The recording is not complete');
       return save(`connection-${message.serial}.jsonl`, message.text);
     case 'failed':
       if (message.about === 'explain')

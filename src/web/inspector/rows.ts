@@ -2,6 +2,7 @@
 import type { InspectedFrame } from '../../handlers/inspector/messages.ts';
 import { opcodes, spaced } from './compose.ts';
 import { make } from './elements.ts';
+import { charactersOf } from './figure.ts';
 import { appendVisible } from './visible.ts';
 
 /** Characters of the content that a row shows. */
@@ -44,10 +45,25 @@ function tagsOf(frame: InspectedFrame): string[] {
   return tags;
 }
 
-/** @returns what is searched and shown: the text, or bytes in hexadecimal digits */
+/** Bytes that a row shows in hexadecimal digits, if their characters follow. */
+const shownBytes = 8;
+
+/** @returns the text, or bytes in hexadecimal digits */
 export function contentOf({ text, hex, code }: InspectedFrame): string {
   const content = text ?? (hex === undefined ? '' : spaced(hex));
   return code === undefined ? content : `${code} ${content}`.trimEnd();
+}
+
+/** @returns what a row shows and what is searched */
+export function previewOf(frame: InspectedFrame): string {
+  const { kind, hex } = frame;
+  const whole = contentOf(frame);
+  // Of a head, its first line.
+  if (kind === 'head') return whole.split(/\r?\n/, 1)[0]!;
+  if (hex === undefined || hex === '') return whole;
+  const isLong = hex.length > 4 * shownBytes;
+  const digits = isLong ? `${spaced(hex.slice(0, 2 * shownBytes))} …` : whole;
+  return `${digits}  ${charactersOf(hex).join('')}`;
 }
 
 const timeFormat = new Intl.DateTimeFormat('en-GB', {
@@ -78,9 +94,6 @@ export function fillFrame(row: HTMLElement, { frame, skipped, note }: FrameRow):
   );
   const content = make('span', frame.hex === undefined ? 'content' : 'content bytes');
   for (const tag of tagsOf(frame)) content.append(make('span', 'tag', tag), ' ');
-  const whole = contentOf(frame);
-  // Of a head, its first line.
-  const preview = frame.kind === 'head' ? whole.split(/\r?\n/, 1)[0]! : whole;
-  appendVisible(content, preview.slice(0, maxPreview));
+  appendVisible(content, previewOf(frame).slice(0, maxPreview));
   row.append(content);
 }
