@@ -227,6 +227,43 @@ describe('the inspector in Chromium', { timeout: 180_000 }, () => {
     assert.equal(await focused(), 'payload');
   });
 
+  test(
+    'the workbench sends text and an invalid frame, and shows the echo and the close',
+    patience,
+    async t => {
+      const page = await openInspector(t);
+      await page.getByRole('tab', { name: 'Workbench' }).click();
+      await page.getByRole('button', { name: 'Connect', exact: true }).click();
+      await page.locator('#bench-state', { hasText: 'Open' }).waitFor();
+      await page.locator('#watched-title', { hasText: 'echo' }).waitFor();
+      const answers = page.locator('#answer-list .row');
+      await page.locator('#payload').fill('made by hand');
+      await page.locator('#payload').press('Enter');
+      await answers.filter({ hasText: /← server\s*text\s*12\s*made by hand/ }).waitFor();
+
+      await page.getByRole('button', { name: 'RSV2' }).click();
+      assert.equal(await shown(page.locator('#draft .f-rsv .cell-bits').nth(1)), '1');
+      assert.match(await shown(page.locator('#draft-bytes')), /^18 bytes: a1 8c /);
+      await page.getByRole('button', { name: 'Send' }).click();
+      await answers.filter({ hasText: /← server\s*close\s*\d+\s*1002 / }).waitFor();
+      await page.locator('#states .lit', { hasText: /CLOSED|ENDED/ }).waitFor();
+      await page.getByRole('button', { name: 'Connect', exact: true }).waitFor();
+      // The server's side: the refused frame and the rule that it broke.
+      await frames(page, 'not a frame').first().click();
+      await page.locator('#bytes .breach', { hasText: 'RSV2 and RSV3 must be 0' }).waitFor();
+    },
+  );
+
+  test('the workbench shows why a handshake was refused', patience, async t => {
+    const page = await openInspector(t);
+    await page.locator('#link.live').waitFor();
+    await page.keyboard.press('w');
+    await page.locator('#path').fill('/faulty?nonsense');
+    await page.locator('#path').press('Enter');
+    await page.locator('#answer-list .row', { hasText: 'HTTP/1.1 400' }).first().waitFor();
+    await page.locator('#bench-state', { hasText: 'nonsense' }).waitFor();
+  });
+
   test('saves the recording of a connection', patience, async t => {
     const client = await connect(t, server.port, '/echo');
     const page = await openInspector(t);

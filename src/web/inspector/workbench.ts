@@ -80,15 +80,14 @@ export function newWorkbench({ send, connected }: WorkbenchEvents): Workbench {
   const setState = (next: typeof state, text: string): void => {
     state = next;
     setText(byId('bench-state'), text);
-    setText(connectButton, next === 'none' ? 'Connect' : next === 'opening' ? 'Connecting…' : 'Disconnect');
-    connectButton.disabled = next === 'opening';
+    setText(connectButton, next === 'none' ? 'Connect' : next === 'opening' ? 'Cancel' : 'Disconnect');
     sendButton.disabled = next !== 'open';
     for (const button of endButtons) button.disabled = next !== 'open';
   };
 
   byId('dial').addEventListener('submit', event => {
     event.preventDefault();
-    if (state === 'open') return send({ type: 'shut', id });
+    if (state !== 'none') return send({ type: 'shut', id, isReset: state === 'opening' });
     rows = [];
     list.show(rows);
     list.follow();
