@@ -16,7 +16,7 @@ test('the tests of the example pass, by the command in the manual', { timeout: 1
   assert.match(command, /examples\/checkers/);
   const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
   const env = { ...environment, NODE_OPTIONS: '--test-reporter=tap' };
-  const { stdout } = spawnSync('sh', ['-c', command], { cwd: home, env, encoding: 'utf8' });
+  const { stdout } = spawnSync('sh', ['-c', command], { cwd: home, env, encoding: 'utf8', timeout: 100_000 });
   const failed = stdout.split(/(?=^ *not ok )/m).slice(1);
   assert.match(stdout, /^# fail 0$/m, failed.join(''));
   assert.ok(Number(/^# pass (\d+)$/m.exec(stdout)?.[1]) > 30, stdout);

@@ -439,10 +439,9 @@ function find({ state, channels }, id) {
   return table;
 }
 
-/** The module's own messages, but not those of a chat room of this name. @param {ReturnType<Checkers['channels']['history']>} history */
+/** Chat in a room of this name is text. @param {ReturnType<Checkers['channels']['history']>} history */
 function* messagesOf(history) {
-  for (const message of history)
-    if (message.kind === 'json' && message.from === undefined) yield JSON.parse(message.text());
+  for (const message of history) if (message.kind === 'json') yield JSON.parse(message.text());
 }
 
 /** @param {Checkers} server @param {string} id */

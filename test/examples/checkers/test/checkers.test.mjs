@@ -14,6 +14,9 @@ import { randomMoves, shortGame } from './games.mjs';
 
 /** @import { TestServer } from 'pollywog' */
 
+/** Milliseconds to wait for a message; no measure of speed. */
+const patience = 20_000;
+
 const keys = { ada: 'a'.repeat(22), bob: 'b'.repeat(22), eve: 'e'.repeat(22) };
 
 /** A client that speaks the module's messages. @param {TestServer} server */
@@ -28,11 +31,16 @@ async function visit(server) {
       ),
     /** The next message that fits; others are skipped. @param {(message: any) => boolean} fits @returns {Promise<any>} */
     async until(fits) {
-      for await (const text of client) {
-        const message = JSON.parse(String(text));
-        if (fits(message)) return message;
+      const giveUp = setTimeout(() => client.destroy(), patience);
+      try {
+        for await (const text of client) {
+          const message = JSON.parse(String(text));
+          if (fits(message)) return message;
+        }
+        throw new Error(`no message such that ${fits}; closed with ${JSON.stringify(await client.closed)}`);
+      } finally {
+        clearTimeout(giveUp);
       }
-      throw new Error(`closed instead: ${JSON.stringify(await client.closed)}`);
     },
     /** @param {number} length @returns the table with so many moves */
     table(length) {
@@ -253,15 +261,14 @@ describe('a table', () => {
     const kept = await history(server, id);
     assert.ok(kept.length < 100 && kept.filter(({ type }) => type === 'game').length >= 3);
     assert.deepEqual(recordOf(kept.slice(-40))?.game.moves, moves, 'the newest 40 events are enough');
-    for (const one of [red, white]) await one.client.close();
-    for (let tables = [{}]; tables.length > 0; )
-      ({ tables } = /** @type {any} */ (await server.commands.call('checkers')));
+    await forget([red, white]);
     const back = await enter(server, id, keys.ada);
     assert.deepEqual((await back.until(({ type }) => type === 'you')).sides, ['red']);
     assert.deepEqual((await back.table(moves.length)).moves, moves);
   });
 
   test('ignores what others publish in its channel', async () => {
+    limits.idle = 0;
     const { id, red, white } = await begin(server);
     await play(red, white, ['11-15']);
     for (const text of [
@@ -271,9 +278,18 @@ describe('a table', () => {
       '{"n":4,"type":"x"}',
     ])
       await server.commands.publish(`checkers/${id}`, text, { as: 'json' });
-    await server.commands.publish(`checkers/${id}`, 'not JSON');
-    assert.deepEqual(recordOf(await history(server, id))?.game.moves, ['11-15']);
+    await server.commands.publish(`checkers/${id}`, '{"n":4,"type":"move","ply":1,"move":"22-18"}');
+    await forget([red, white]);
+    const back = await enter(server, id, keys.ada);
+    assert.deepEqual((await back.until(({ type }) => type === 'table')).moves, ['11-15']);
   });
+
+  /** Waits until the module has no table in memory. @param {readonly Visitor[]} visitors */
+  async function forget(visitors) {
+    for (const one of visitors) await one.client.close();
+    for (let tables = [{}]; tables.length > 0; )
+      ({ tables } = /** @type {any} */ (await server.commands.call('checkers')));
+  }
 
   describe('refuses', () => {
     test('everything that is not a valid message, with a reason', async () => {
@@ -345,6 +361,17 @@ describe('a table', () => {
       const watcher = await enter(server, id, keys.eve);
       await watcher.table(0);
       assert.match(await third.refused({ type: 'enter', id, key: keys.eve }), /no room for more spectators/);
+    });
+
+    test('a mistake now and then without closing the connection', async () => {
+      limits.refusals = 3;
+      const { red } = await begin(server);
+      for (let ply = 0; ply < 3; ply++) {
+        await red.refused('nonsense');
+        await red.refused('nonsense');
+        await red.send({ type: 'sit', side: 'red' });
+      }
+      assert.equal(red.client.isOpen, true);
     });
 
     test('and closes a client that sends only such messages, or that chooses no table', async () => {
