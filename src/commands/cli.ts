@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { checkFaultWords } from '../handlers/faults/faults.ts';
+import { inspectorPath } from '../handlers/inspector/messages.ts';
 import { whyUnwritable } from '../log/log.ts';
 import { printableLine } from '../log/printable.ts';
 import { type Arguments, readArguments } from '../options/arguments.ts';
@@ -23,6 +24,7 @@ import type { Call, Command } from './command.ts';
 import { findCommand, parameterOptions, parseWords, unreadable, wordOptions } from './commands.ts';
 import { explainOptions, showExplanation } from './explain.ts';
 import { commandHelp, helpInJson, helpOn, helpOverview, localHelp } from './help.ts';
+import { openLocalInspector } from './inspect.ts';
 
 /**
  * @param argv without node and script
@@ -55,6 +57,8 @@ export async function runCommandLine(
       return print(showAllowed(argumentsOf('allowed', argv, allowedOptions), env, usual.configFiles));
     case 'explain':
       return print(showExplanation(argumentsOf('explain', argv, explainOptions), showsColours(env)));
+    case 'inspect':
+      return runInspect(argumentsOf('inspect', argv, commandOptions), env, usual);
     default:
       return runOnServer(word, argv, env, usual);
   }
@@ -148,6 +152,41 @@ function findControlSocket(
     throw new UsageError('the server has no control socket (--control none); name one with --control');
   }
   return path;
+}
+
+/** Prints a link to the inspector, and forwards it until Ctrl-C. @returns the exit code @throws UsageError */
+async function runInspect(
+  { given, words }: Arguments<string>,
+  env: Environment,
+  usual: DefaultPaths,
+): Promise<number> {
+  if (words.length > 0 || given.has('json') || given.has('binary'))
+    throw new UsageError('usage: pollywog inspect [--control FILE]');
+  const path = findControlSocket(given, env, usual);
+  const refusal = await probeInspector(path);
+  if (refusal !== undefined) return refusal;
+  const { link, close } = await openLocalInspector(path);
+  const printed = await print(
+    `Open this link in a browser on this machine; it works once. Ctrl-C ends it.\n${link}`,
+  );
+  if (printed !== Exit.Done) return printed;
+  await new Promise(resolve => process.once('SIGINT', resolve).once('SIGTERM', resolve));
+  close();
+  return Exit.Done;
+}
+
+/** @returns the exit code if no server that has an inspector listens at this path */
+function probeInspector(path: string): Promise<number | undefined> {
+  return new Promise(resolve => {
+    const get = request({ socketPath: path, path: inspectorPath });
+    get.on('error', error => resolve(failToConnect(error, path)));
+    get.on('response', response => {
+      response.resume();
+      if (response.statusCode === 200) resolve(undefined);
+      else resolve(fail('the server has no inspector; it is an older version', Exit.Failed));
+    });
+    get.end();
+  });
 }
 
 function sendToServer(path: string, call: Call, isJson: boolean): Promise<number> {

@@ -45,6 +45,15 @@ const localCommands: ReadonlyMap<string, LocalCommand> = new Map([
     },
   ],
   [
+    'inspect',
+    {
+      usage: 'inspect',
+      help: 'open the inspector of a running server',
+      details:
+        'Prints a link for a browser on this machine, which works once, and forwards the page to the control socket until Ctrl-C. The server needs no --inspect. See: pollywog help inspector.',
+    },
+  ],
+  [
     'explain',
     {
       usage: 'explain HEX|FILE|-',
