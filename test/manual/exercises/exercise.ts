@@ -34,7 +34,7 @@ export interface Work {
   load(): Promise<Readonly<Record<string, unknown>>>;
   /**
    * A server on a free port of 127.0.0.1, in which the learner's file replaces that of the server. All checks share the one with
-   * these options; it is killed after the last check.
+   * these options, as long as it runs; it is killed after the last check.
    */
   startServer(...options: string[]): Promise<ServerProcess>;
 }

@@ -73,9 +73,11 @@ export async function checkFile(exercise: Exercise, path: string): Promise<Outco
   const work: Work = {
     folder,
     load: () => import(compiled),
-    startServer(...options) {
+    async startServer(...options) {
       const key = options.join(' ');
-      const server = servers.get(key) ?? start(options);
+      const running = await servers.get(key);
+      if (running !== undefined && running.child.exitCode === null) return running;
+      const server = start(options);
       servers.set(key, server);
       return server;
     },

@@ -76,8 +76,11 @@ export const exercise: Exercise = {
 /** Sends the frame to an echo. @returns what the server answers, and what the handler gets */
 async function close(work: Work, bytes: Buffer) {
   const server = await work.startServer('--log-level', 'debug');
+  const earlier = new Set(server.logged().map(({ serial }) => serial));
   const answer = inWords(await answerTo(server, bytes));
-  const { code, reason } = await server.untilLogged(({ event }) => event === 'closed');
+  const { code, reason } = await server.untilLogged(
+    ({ event, serial }) => event === 'closed' && !earlier.has(serial),
+  );
   return { answer, code, reason };
 }
 
