@@ -7,6 +7,7 @@ import { after, before, describe, type TestContext, test } from 'node:test';
 import type { Locator, Page } from 'playwright-core';
 import { WebSocket } from 'ws';
 import { browserOfSuite } from '../support/browser.ts';
+import { openInspector as openClient } from '../support/inspectorClient.ts';
 import {
   type ServerProcess,
   startServer,
@@ -294,6 +295,15 @@ describe('the inspector in Chromium', { timeout: 180_000 }, () => {
     await page.keyboard.press('Enter');
     await page.locator('#link.live').waitFor();
     assert.equal(page.url(), `http://127.0.0.1:${proxied.port}/inspect`);
+  });
+
+  test('says so if the server has as many inspectors as it takes', patience, async t => {
+    const { port } = await startServerFor(t, '--inspect');
+    const others = await Promise.all([openClient(port), openClient(port)]);
+    const page = await openInspector(t, port);
+    await page.locator('#link', { hasText: 'close another one' }).waitFor();
+    for (const other of others) other.close();
+    await page.locator('#link.live').waitFor();
   });
 
   test('reconnects to a server that was restarted, and keeps the frames', patience, async t => {

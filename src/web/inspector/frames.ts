@@ -120,7 +120,9 @@ export function newFrames(events: FramesEvents): Frames {
       seen += batch.shown;
       skipped += batch.skipped;
     }
-    const share = Math.round((seen + skipped) / Math.max(1, seen));
+    const exact = Math.round((seen + skipped) / Math.max(1, seen));
+    // In steps: a number that changes with every batch disturbs readers.
+    const share = exact > 20 ? 5 * Math.round(exact / 5) : exact;
     let text = '';
     if (isPaused) text = 'Paused';
     else if (skipped > 0)

@@ -45,13 +45,25 @@ export function openLink(events: LinkEvents): Link {
   let failures = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
+  const lost = async (reason: string, wasOpen: boolean, retryIn: number): Promise<void> => {
+    events.lost(reason, retryIn);
+    if (wasOpen) return;
+    // A browser does not say why a handshake failed.
+    const page = await fetch(url.pathname, { method: 'HEAD' }).catch(() => undefined);
+    if (page?.ok === true && socket === undefined)
+      events.lost('The server refuses this inspector: close another one', retryIn);
+  };
+
   const connect = (): void => {
     clearTimeout(timer);
+    let wasOpen = false;
     const opening = new WebSocket(url, subprotocol);
     socket = opening;
     hasEntered = false;
-    opening.onopen = () =>
+    opening.onopen = () => {
+      wasOpen = true;
       opening.send(JSON.stringify({ type: 'enter', ...(token === undefined ? {} : { token }) }));
+    };
     opening.onmessage = ({ data }) => {
       const message: ServerMessage = JSON.parse(data);
       if (message.type === 'welcome') {
@@ -73,7 +85,7 @@ export function openLink(events: LinkEvents): Link {
       // Jitter, for pages that lose the same server at once.
       const wait = Math.min(maxBackoff, minBackoff * 2 ** failures++) * (0.75 + Math.random() / 2);
       timer = setTimeout(connect, wait);
-      events.lost(reason, wait);
+      lost(reason, wasOpen, wait);
     };
   };
   connect();

@@ -3,7 +3,7 @@ import type { InspectedFrame } from '../../handlers/inspector/messages.ts';
 import { opcodes, spaced } from './compose.ts';
 import { make } from './elements.ts';
 import { charactersOf } from './figure.ts';
-import { appendVisible } from './visible.ts';
+import { appendVisible, visibleText } from './visible.ts';
 
 /** Characters of the content that a row shows. */
 const maxPreview = 300;
@@ -94,6 +94,8 @@ export function fillFrame(row: HTMLElement, { frame, skipped, note }: FrameRow):
   );
   const content = make('span', frame.hex === undefined ? 'content' : 'content bytes');
   for (const tag of tagsOf(frame)) content.append(make('span', 'tag', tag), ' ');
-  appendVisible(content, previewOf(frame).slice(0, maxPreview));
+  const preview = previewOf(frame).slice(0, maxPreview);
+  appendVisible(content, preview);
+  row.title = visibleText(preview);
   row.append(content);
 }

@@ -99,6 +99,7 @@ export function newWorkbench({ send, connected }: WorkbenchEvents): Workbench {
       path: path.value.startsWith('/') ? path.value : `/${path.value}`,
       subprotocols: subprotocols.value.split(/[\s,]+/).filter(name => name !== ''),
       isCompressed: byId<HTMLInputElement>('compress').checked,
+      headers: fieldsIn(byId<HTMLTextAreaElement>('fields').value),
     });
   });
   path.addEventListener('change', () => {
@@ -213,6 +214,12 @@ export function newWorkbench({ send, connected }: WorkbenchEvents): Workbench {
     },
     redraw: () => list.redraw(),
   };
+}
+
+/** @param text a field a line: `Name: value` */
+function fieldsIn(text: string): Record<string, string> {
+  const lines = text.matchAll(/^[ \t]*([^:\n]+?)[ \t]*:[ \t]*(.*?)[ \t]*$/gm);
+  return Object.fromEntries(Array.from(lines, ([, name = '', value = '']) => [name, value]));
 }
 
 interface Composer {
