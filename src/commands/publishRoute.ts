@@ -178,14 +178,16 @@ function readOptions({ query, headers }: Head): PublicationOptions {
  * @throws ProtocolError 415 for those that would surely be published as something else than their sender means
  */
 function readMediaType({ headers }: Head): string {
-  const [type = '', ...parameters] = (headers.get('content-type') ?? '').toLowerCase().split(';');
-  const mediaType = type.trim();
+  const field = headers.get('content-type') ?? '';
+  const typeEnd = field.indexOf(';');
+  const mediaType = (typeEnd === -1 ? field : field.slice(0, typeEnd)).trim().toLowerCase();
   if (mediaType === 'multipart/form-data')
     throw new ProtocolError(415, 'multipart forms are not read; send the message alone, or as data=MESSAGE');
   if (headers.get('content-encoding') !== undefined)
     throw new ProtocolError(415, 'the body must not be compressed; leave out Content-Encoding');
-  if (mediaType === 'application/octet-stream') return mediaType;
-  const [, charset = 'utf-8'] = /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(parameters.join(';')) ?? [];
+  if (mediaType === 'application/octet-stream' || typeEnd === -1) return mediaType;
+  const parameters = field.slice(typeEnd + 1).toLowerCase();
+  const [, charset = 'utf-8'] = /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(parameters) ?? [];
   if (/^(text\/plain|application\/json)$/.test(mediaType) && !/^(utf-?8|us-ascii)$/.test(charset))
     throw new ProtocolError(415, `a text must be UTF-8, not ${quoted(charset)}`);
   return mediaType;
