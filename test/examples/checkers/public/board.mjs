@@ -245,10 +245,9 @@ export function newBoard(host, onChosen) {
   function vanish(square, delay) {
     const piece = pieces.get(square);
     pieces.delete(square);
-    const fading = piece?.animate(
-      { opacity: [1, 0], scale: [1, 0.6] },
-      { duration: 160, delay, fill: 'forwards' },
-    );
+    const timing = { duration: 160, delay, fill: /** @type {const} */ ('forwards') };
+    piece?.querySelector('use')?.animate({ scale: [1, 0.6] }, timing);
+    const fading = piece?.animate({ opacity: [1, 0] }, timing);
     if (fading) fading.onfinish = () => piece?.remove();
   }
 
@@ -258,8 +257,9 @@ export function newBoard(host, onChosen) {
     if (piece === undefined) return;
     piece.dataset['piece'] = name;
     setTimeout(() => {
-      piece.querySelector('use')?.setAttribute('href', '#king');
-      piece.animate({ scale: [1, 1.18, 1] }, { duration: 260 });
+      const use = piece.querySelector('use');
+      use?.setAttribute('href', '#king');
+      use?.animate({ scale: [1, 1.18, 1] }, { duration: 260 });
     }, delay);
   }
 

@@ -106,14 +106,15 @@ export function movesOf(position) {
 }
 
 /**
- * Adds all jumps that begin with `begun`. A jump goes on until no further piece can be jumped, or the piece is crowned. Jumped
- * pieces stay until the end of the move, but are not jumped again; the square that the piece has left is empty.
+ * Adds all jumps that begin with `begun`. A jump goes on until no further piece can be jumped. Jumped pieces stay until the end
+ * of the move, but are not jumped again; the square that the piece has left is empty.
  * @param {Position} position @param {string} piece @param {Move} begun @param {Move[]} found
  */
 function addJumps(position, piece, { path, captured }, found) {
   const from = path.at(-1) ?? 0;
   let isOver = true;
-  for (const direction of path.length > 1 && isCrownedOn(piece, from) ? [] : directionsOf(piece)) {
+  // A man is crowned after the move: on the last row, it has no way forward and ends its move.
+  for (const direction of directionsOf(piece)) {
     const over = neighbours[from]?.[direction] ?? 0;
     const to = landings[from]?.[direction] ?? 0;
     if (to === 0 || sideOf(pieceOn(position, over)) !== otherSide(position.turn)) continue;

@@ -291,6 +291,25 @@ describe('a table', () => {
       ({ tables } = /** @type {any} */ (await server.commands.call('checkers')));
   }
 
+  test('is rebuilt from whole records only: nothing that follows a missing event counts, nor a repeated one', () => {
+    const seats = { red: 'r', white: 'w' };
+    const move = (/** @type {number} */ n, /** @type {string} */ notation) => ({
+      n,
+      type: 'move',
+      ply: n,
+      move: notation,
+    });
+    const begun = { n: 0, type: 'game', seats, moves: [] };
+    const movesOf = (/** @type {object[]} */ ...events) => recordOf(events)?.game.moves;
+    assert.deepEqual(movesOf(begun, move(1, '11-15'), move(2, '22-18')), ['11-15', '22-18']);
+    assert.deepEqual(movesOf(begun, move(1, '11-15'), move(1, '22-18')), ['11-15']);
+    assert.deepEqual(movesOf(begun, move(1, '11-15'), move(3, '22-18')), ['11-15']);
+    assert.equal(movesOf(move(1, '11-15')), undefined);
+    const end = { winner: 'red', why: 'white resigned' };
+    assert.deepEqual(recordOf([{ ...begun, n: 9, end }])?.end, end);
+    assert.deepEqual(recordOf([begun, { n: 1, type: 'end', end }])?.end, end);
+  });
+
   describe('refuses', () => {
     test('everything that is not a valid message, with a reason', async () => {
       limits.refusals = 1000;
@@ -383,6 +402,18 @@ describe('a table', () => {
       assert.deepEqual(await idle.client.closed, { code: 4008, reason: 'choose a table sooner' });
     });
   });
+});
+
+test('a table that cannot be stored is not created, and its client can try again', async t => {
+  const server = await listen({ handlers: { checkers }, rooms: ['none'], maxChannels: 1 });
+  t.after(() => server.close());
+  await begin(server);
+  const late = await visit(server);
+  const create = { type: 'create', side: 'red', key: keys.eve };
+  assert.match(await late.refused(create), /^nothing has changed: there are 1 channels already/);
+  await server.commands.set('max-channels', '2');
+  await late.send(create);
+  await late.table(0);
 });
 
 describe('a new version of the module', () => {

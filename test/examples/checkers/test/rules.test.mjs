@@ -159,6 +159,11 @@ describe('the end', () => {
     assert.equal(resultOf(game), undefined);
   });
 
+  test('a capture by a king begins anew, too', () => {
+    const game = gameAfter(newGame(position('red', 'R1 W6 W32')), '1x10');
+    assert.equal(game.since.length, 1);
+  });
+
   test('forty moves of each side without a capture or an advance of a man are a draw, and thirty-nine are not', () => {
     /** @param {number} length @returns {Game} */
     const quiet = length => ({
