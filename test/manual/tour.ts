@@ -22,7 +22,7 @@ import {
  * - `ts FILE#NAME …`: included from the source, see included.ts.
  */
 export function testChapter(number: number): void {
-  test(`chapter ${number}: its experiment prints what the chapter shows`, { timeout: 60_000 }, async t => {
+  test(`chapter ${number}: its experiment prints what the chapter shows`, { timeout: 120_000 }, async t => {
     const workshop = newWorkshop({}, 'text');
     const shell = startShell(workshop);
     // The group, since an experiment may leave a stopped program behind.
@@ -125,7 +125,7 @@ async function untilLogged({ server }: Workshop, expected: string): Promise<void
   const pattern = new RegExp(lines.map(patternOf).join('(?:.*\\n)*?'));
   while (!pattern.test(server.stderr())) {
     assert.ok(!server.child.stderr!.closed, `the server exited without this log:\n${expected}`);
-    await once(server.child.stderr!, 'data', { signal: AbortSignal.timeout(10_000) }).catch(() => {
+    await once(server.child.stderr!, 'data', { signal: AbortSignal.timeout(30_000) }).catch(() => {
       assert.fail(`logged:\n${server.stderr()}\nexpected:\n${expected}`);
     });
   }

@@ -54,6 +54,7 @@ const tools: readonly Tool[] = [
     isThere: () => works(python, ['-c', 'import pytest']),
   },
   { name: 'openssl', package: 'openssl', isThere: () => onPath(['openssl']) !== undefined },
+  { name: 'xxd', package: 'xxd', isThere: () => onPath(['xxd']) !== undefined },
   { name: 'flock', package: 'util-linux', isThere: () => onPath(['flock']) !== undefined },
   { name: 'systemd-notify', package: 'systemd', isThere: () => onPath(['systemd-notify']) !== undefined },
   { name: 'unshare', package: 'util-linux', isThere: () => onPath(['unshare']) !== undefined },

@@ -52,7 +52,7 @@ function moveImports(text: string, from: string, to: string, nameOf = (path: str
 }
 
 /** How long a check may take, in milliseconds: a learner's server may never answer. */
-const patience = 10_000;
+const patience = 30_000;
 
 /**
  * Compiles the file and runs all checks.
