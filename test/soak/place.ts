@@ -77,10 +77,11 @@ export async function openPlace({ pollTimeout, maxMemory }: PlaceOptions): Promi
     'log-level': 'warn',
     'log-format': 'json',
   };
+  // Floods are a load, and have the priority of the processes that make the others (generator.ts).
   const programs = [
     'cat=cat',
-    `stdout=${program('stdout', 'yes output')}`,
-    `stderr=${program('stderr', 'yes error >&2')}`,
+    `stdout=${program('stdout', 'nice -n 10 yes output')}`,
+    `stderr=${program('stderr', 'nice -n 10 yes error >&2')}`,
   ];
   const words = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
   const server = await startServerWith(
