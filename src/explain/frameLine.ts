@@ -138,7 +138,8 @@ function payloadOf({ first, head, length }: ShownFrame, isCompressed: boolean): 
     return { code: head.readUInt16BE(), ...shownBytes(head.subarray(2), isCut, false, maxControlPayload) };
   }
   if (opcode === Opcode.Binary || isCompressed) return shownHex(head, isCut);
-  const shown = shownBytes(head, isCut);
+  // HTTP answers have credentials, too, such as the id of a polling session.
+  const shown = shownBytes(head, isCut, first === undefined);
   // Of unknown bytes, only those that look like text are shown as text.
   if (opcode === Opcode.Text || shown.text === undefined) return shown;
   return /[\0-\x08\x0e-\x1f\ufffd]/.test(shown.text) ? shownHex(head, isCut) : shown;

@@ -53,6 +53,18 @@ test('the head of a request and its answer are traced, without credentials', asy
   assert.ok(!JSON.stringify(events).includes('hush'));
 });
 
+test('the id of a polling session is not in the trace', async () => {
+  const server = await listen({ trace: true });
+  const response = await fetch(`http://127.0.0.1:${server.port}/poll/echo`, { method: 'POST' });
+  const { session } = (await response.json()) as { session: string };
+  await server.close();
+  const events: ServerEvent[] = [];
+  for await (const event of server.events) events.push(event);
+  const shown = JSON.stringify(events);
+  assert.ok(shown.includes('{\\"session\\":\\"***'), shown);
+  assert.ok(!shown.includes(session.slice(0, 6)), shown);
+});
+
 test('a long head is traced in part', async t => {
   const { port, untilLogged, logged } = await startServerFor(t, '--trace', '--max-header', '64KB');
   const fields = Array.from({ length: 90 }, (_, i) => `X-${i}: ${i === 1 ? 'v'.repeat(5000) : i}\r\n`);
