@@ -1,10 +1,11 @@
 /** `pollywog explain`: explains bytes field by field. It runs in the calling process, without a server. */
-import { Buffer } from 'node:buffer';
+import { type Buffer, isUtf8 } from 'node:buffer';
 import { existsSync, readFileSync } from 'node:fs';
-import { isPacketCapture, readCapture } from '../explain/capture.ts';
+import { isPacketCapture, readCapture, readDumpedPackets } from '../explain/capture.ts';
 import { colours, drawAll, noColours } from '../explain/draw.ts';
 import { explain, type SentBytes } from '../explain/explain.ts';
 import { beginsHandshake } from '../explain/handshake.ts';
+import { nameOfOther, readPacketDump, readPasted } from '../explain/pasted.ts';
 import { isRecording, readRecorded } from '../explain/recorded.ts';
 import type { Arguments } from '../options/arguments.ts';
 import { UsageError } from '../options/error.ts';
@@ -47,24 +48,18 @@ export function showExplanation({ given, words }: Arguments<string>, isTerminal:
   return drawAll(explanations, isTerminal ? colours : noColours);
 }
 
-/** Separators that people and programs put between bytes: `81 05`, `0x81, 0x05`, `81:05`. */
-const separators = /0x|[\s,:;_-]+/gi;
-
-/** @returns the bytes; undefined if the text is not hexadecimal */
-function readHex(text: string): Buffer | undefined {
-  const digits = text.replace(separators, '');
-  if (!/^[\da-f]+$/i.test(digits)) return undefined;
-  if (digits.length % 2 === 1)
-    throw new UsageError(`${digits.length} hexadecimal digits do not make whole bytes; each byte has two`);
-  return Buffer.from(digits, 'hex');
+interface Input {
+  readonly bytes: Buffer;
+  /** They may be text. Words on the command line have been read as digits. */
+  readonly isFile: boolean;
 }
 
-function readInput(words: readonly string[]): Buffer {
+function readInput(words: readonly string[]): Input {
   const [word = ''] = words;
   const isFile = words.length === 1 && (word === '-' || existsSync(word));
   if (!isFile) {
-    const bytes = readHex(words.join(' '));
-    if (bytes !== undefined) return bytes;
+    const bytes = pastedBytes(words.join(' '));
+    if (bytes !== undefined) return { bytes, isFile: false };
     throw new UsageError(
       `${words.length === 1 ? `${word} is neither a file nor` : 'these words are not'} hexadecimal digits such as 8105; ${usage}`,
     );
@@ -79,17 +74,44 @@ function readInput(words: readonly string[]): Buffer {
     throw new UsageError(`${word === '-' ? 'stdin' : word} is empty; nothing to explain`);
   if (bytes.length > maxInput)
     throw new UsageError(`${word} has more than ${maxInput >> 20} MB; explain a part of it`);
-  const text = bytes.length < 1 << 20 ? bytes.toString('latin1') : '';
-  return readHex(text) ?? bytes;
+  return { bytes, isFile: true };
 }
 
-/** @throws UsageError if a capture is not one whole connection, or a recording is damaged */
-function chunksOf(bytes: Buffer, sender: 'client' | 'server'): SentBytes[] {
+/** @throws UsageError */
+function pastedBytes(text: string): Buffer | undefined {
   try {
-    if (isPacketCapture(bytes)) return readCapture(bytes);
-    if (isRecording(bytes)) return readRecorded(bytes);
+    return readPasted(text);
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
-  return [{ sender: beginsHandshake(bytes, 0) ?? sender, bytes }];
+}
+
+/** Text that is neither a dump nor a handshake. Every letter would break a rule of frames. */
+function isOtherText(text: string): boolean {
+  return /^[\t\r\n -~]+$/.test(text) && text.trim() !== '';
+}
+
+/** Longer text is not read as digits. */
+const maxPasted = 16 * 1024 * 1024;
+
+/** @throws UsageError if a capture is not one whole connection, or a recording is damaged */
+function chunksOf({ bytes, isFile }: Input, sender: 'client' | 'server'): SentBytes[] {
+  try {
+    if (isPacketCapture(bytes)) return readCapture(bytes);
+    if (isRecording(bytes)) return readRecorded(bytes);
+    const other = nameOfOther(bytes);
+    if (other !== undefined) throw new Error(other);
+    const text = isFile && bytes.length <= maxPasted && isUtf8(bytes) ? bytes.toString('utf8') : '';
+    const packets = readPacketDump(text);
+    if (packets !== undefined) return readDumpedPackets(packets);
+    const sent = readPasted(text) ?? bytes;
+    const handshake = beginsHandshake(sent, 0);
+    if (sent === bytes && handshake === undefined && isOtherText(text))
+      throw new Error(
+        'this text is neither a handshake nor hexadecimal digits, a dump of bytes, or a recording',
+      );
+    return [{ sender: handshake ?? sender, bytes: sent }];
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
 }

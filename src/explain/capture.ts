@@ -3,7 +3,9 @@
  * order.
  */
 import { Buffer } from 'node:buffer';
+import { opcodeNames } from '../protocol/codes.ts';
 import type { SentBytes } from './explain.ts';
+import { beginsHandshake } from './handshake.ts';
 
 /** A TCP segment with data. */
 interface Segment {
@@ -19,6 +21,10 @@ interface Packet {
   readonly linkType: number;
   readonly bytes: Buffer;
 }
+
+/** The link type of packets without a link's header. */
+const rawIp = 101;
+const ethernet = 1;
 
 const pcapMagics: ReadonlyMap<string, 'little' | 'big'> = new Map([
   ['d4c3b2a1', 'little'],
@@ -39,7 +45,22 @@ export function isPacketCapture(bytes: Buffer): boolean {
  * @throws Error, a sentence, if the capture has no connection, several, or a gap
  */
 export function readCapture(bytes: Buffer): SentBytes[] {
-  const packets = bytes.toString('hex', 0, 4) === pcapngMagic ? readPcapng(bytes) : readPcap(bytes);
+  return readPackets(bytes.toString('hex', 0, 4) === pcapngMagic ? readPcapng(bytes) : readPcap(bytes));
+}
+
+/** As `readCapture`, for packets that begin with the header of IP or Ethernet. */
+export function readDumpedPackets(packets: readonly Buffer[]): SentBytes[] {
+  // The destination of a frame rarely begins with the version and the header size of IP.
+  const isIp = (bytes: Buffer) => /^4[5-f]|^6/.test(bytes.toString('hex', 0, 1));
+  return readPackets(packets.map(bytes => ({ linkType: isIp(bytes) ? rawIp : ethernet, bytes })));
+}
+
+function readPackets(packets: readonly Packet[]): SentBytes[] {
+  const unknown = packets.find(packet => ipOffset(packet) === undefined);
+  if (unknown !== undefined)
+    throw new Error(
+      `the capture has packets of link type ${unknown.linkType}, which explain cannot read; capture on another interface, such as lo or eth0`,
+    );
   const segments = packets.map(segmentOf).filter(segment => segment !== undefined);
   const ends = new Set(segments.map(({ from, to }) => [from, to].sort().join(' and ')));
   if (ends.size === 0) throw new Error('the capture has no TCP packet');
@@ -54,16 +75,26 @@ function inOrder(segments: readonly Segment[]): SentBytes[] {
   const opening = segments.find(({ isSyn }) => isSyn);
   // The server answers the client's SYN with SYN and ACK.
   const opener = opening?.isAck ? opening.to : opening?.from;
-  const client = opener ?? segments.find(({ data }) => data.length > 0)?.from;
+  const first = segments.find(({ data }) => data.length > 0);
+  const client = opener ?? (first !== undefined && isFromServer(first.data) ? first.to : first?.from);
   const chunks: SentBytes[] = [];
   /** By sender: the next sequence number, and segments that arrived ahead of it. */
-  const flows = new Map<string, { next: number | undefined; ahead: Segment[] }>();
+  const flows = new Map<string, Flow>();
   for (const segment of segments) {
-    const flow = flows.get(segment.from) ?? { next: undefined, ahead: [] };
+    const flow = flows.get(segment.from) ?? { start: undefined, next: undefined, ahead: [] };
     flows.set(segment.from, flow);
-    if (segment.isSyn) flow.next = (segment.sequence + 1) >>> 0;
+    if (segment.isSyn) {
+      const next = (segment.sequence + 1) >>> 0;
+      if (flow.start !== undefined && flow.start !== next)
+        throw new Error(
+          'the capture has several connections between the same ports; keep the packets of one',
+        );
+      // The opening segment may be retransmitted, even after data.
+      flow.start = next;
+      flow.next ??= next;
+    }
     if (segment.data.length === 0) continue;
-    flow.next ??= segment.sequence;
+    flow.next ??= firstSequence(segments, segment);
     flow.ahead.push(segment);
     for (let taken = takeNext(flow); taken !== undefined; taken = takeNext(flow))
       if (taken.length > 0)
@@ -74,8 +105,34 @@ function inOrder(segments: readonly Segment[]): SentBytes[] {
   return chunks;
 }
 
+/** One direction. */
+interface Flow {
+  /** The sequence number of the first byte, if the capture has the opening segment. */
+  start: number | undefined;
+  next: number | undefined;
+  ahead: Segment[];
+}
+
+/** The first sequence number of a flow whose opening was not captured: its first segments may be out of order. */
+function firstSequence(segments: readonly Segment[], { from, sequence }: Segment): number {
+  let least = 0;
+  for (const other of segments)
+    if (other.from === from && other.data.length > 0)
+      least = Math.min(least, (other.sequence - sequence) | 0);
+  return (sequence + least) >>> 0;
+}
+
+/** Whether a flow that begins with these bytes is a server's: RFC 6455 §5.1, a server masks no frame. */
+function isFromServer(data: Buffer): boolean {
+  const sender = beginsHandshake(data, 0);
+  if (sender !== undefined || data.length < 2) return sender === 'server';
+  const [first = 0, second = 0] = data;
+  const beginsFrame = (first & 0x30) === 0 && (first & 0xc0) !== 0x40 && opcodeNames.has(first & 15);
+  return beginsFrame && second < 0x80;
+}
+
 /** Takes the segment with the next bytes, without retransmitted ones. */
-function takeNext(flow: { next: number | undefined; ahead: Segment[] }): Buffer | undefined {
+function takeNext(flow: Flow): Buffer | undefined {
   const next = flow.next!;
   // Sequence numbers wrap around, so only their difference can be compared.
   const at = flow.ahead.findIndex(({ sequence }) => ((sequence - next) | 0) <= 0);
@@ -94,6 +151,8 @@ function readPcap(bytes: Buffer): Packet[] {
   const linkType = u32(20) & 0xffff;
   for (let at = 24; at + 16 <= bytes.length; ) {
     const size = u32(at + 8);
+    // The file ends inside a packet: the capture was interrupted.
+    if (at + 16 + size > bytes.length) break;
     packets.push({ linkType, bytes: bytes.subarray(at + 16, at + 16 + size) });
     at += 16 + size;
   }
@@ -138,7 +197,7 @@ function ipOffset({ linkType, bytes }: Packet): number | undefined {
     case 1: {
       // VLAN tags have four bytes each.
       let at = 12;
-      while (at + 2 <= bytes.length && [0x8100, 0x88a8].includes(bytes.readUInt16BE(at))) at += 4;
+      while (at + 2 <= bytes.length && [0x8100, 0x88a8, 0x9100].includes(bytes.readUInt16BE(at))) at += 4;
       return at + 2;
     }
     case 12:
@@ -156,6 +215,22 @@ function ipOffset({ linkType, bytes }: Packet): number | undefined {
   }
 }
 
+const tcpProtocol = 6;
+
+/** IPv6: the offset of the TCP header behind the extension headers. @returns undefined if the packet is not TCP */
+function tcpOffset(ip: Buffer): number | undefined {
+  let next = ip[6];
+  let at = 40;
+  // Hop-by-hop, routing and destination options.
+  while ((next === 0 || next === 43 || next === 60) && at + 2 <= ip.length) {
+    next = ip[at];
+    at += 8 * (ip[at + 1]! + 1);
+  }
+  if (next === 44)
+    throw new Error('the capture has TCP segments in several IP fragments, which explain cannot join');
+  return next === tcpProtocol ? at : undefined;
+}
+
 /** @returns undefined if the packet is not TCP */
 function segmentOf(packet: Packet): Segment | undefined {
   const offset = ipOffset(packet);
@@ -163,12 +238,19 @@ function segmentOf(packet: Packet): Segment | undefined {
   if (ip === undefined || ip.length < 40) return undefined;
   const isV4 = ip[0]! >>> 4 === 4;
   if (!isV4 && ip[0]! >>> 4 !== 6) return undefined;
-  if ((isV4 ? ip[9] : ip[6]) !== 6) return undefined;
-  const headerSize = isV4 ? 4 * (ip[0]! & 15) : 40;
-  const end = isV4 ? ip.readUInt16BE(2) : 40 + ip.readUInt16BE(4);
+  const headerSize = isV4 ? (ip[9] === tcpProtocol ? 4 * (ip[0]! & 15) : undefined) : tcpOffset(ip);
+  if (headerSize === undefined) return undefined;
+  if (isV4 && (ip.readUInt16BE(6) & 0x3fff) !== 0)
+    throw new Error('the capture has TCP segments in several IP fragments, which explain cannot join');
+  const length = isV4 ? ip.readUInt16BE(2) : ip.readUInt16BE(4);
   // With segmentation offload, the captured length is 0.
-  const tcp = ip.subarray(headerSize, isV4 && end === 0 ? ip.length : end);
+  const end = length === 0 ? ip.length : isV4 ? length : 40 + length;
+  const tcp = ip.subarray(headerSize, end);
   if (tcp.length < 20) return undefined;
+  if (end > ip.length)
+    throw new Error(
+      'the capture has only the beginning of each packet; capture them whole, with tcpdump -s 0',
+    );
   const v4 = (at: number) => ip.subarray(at, at + 4).join('.');
   const v6 = (at: number) => `[${ip.toString('hex', at, at + 16).replace(/(.{4})(?=.)/g, '$1:')}]`;
   const [source, target] = isV4 ? [v4(12), v4(16)] : [v6(8), v6(24)];

@@ -177,13 +177,20 @@ export function explainHandshake(
   sender: Role,
   request: UpgradeRequest | undefined,
 ): HandshakeExplanation {
-  const end = bytes.indexOf('\r\n\r\n', start, 'latin1');
+  const lineEnd = lineEndOf(bytes, start);
+  const end = bytes.indexOf(lineEnd + lineEnd, start, 'latin1');
   const isWhole = end >= 0;
-  const size = (isWhole ? end + 4 : bytes.length) - start;
-  const [first, ...fields] = readLines(bytes.toString('latin1', start, start + size), start);
+  const size = (isWhole ? end + 2 * lineEnd.length : bytes.length) - start;
+  const [first, ...fields] = readLines(bytes.toString('latin1', start, start + size), start, lineEnd);
   const breaches: Breach[] = [];
   const breach = (rule: string, ofSection: string, at: number) =>
     breaches.push({ rule, section: ofSection, at, response: responseOf(sender) });
+  if (lineEnd === '\n')
+    breach(
+      'each line must end with CR LF, not with LF alone',
+      'RFC 9112 §2.1',
+      bytes.indexOf(lineEnd, start),
+    );
   const lines: LineExplanation[] = [explainFirstLine(first!, sender, breach)];
   const isRefusal = sender === 'server' && !/^HTTP\/1\.1 101(?: |$)/.test(first!.line);
   const rules = sender === 'client' ? requestRules : responseRules;
@@ -197,10 +204,16 @@ export function explainHandshake(
   return { kind: 'handshake', sender, at: start, size, lines, accept, missing: isWhole ? 0 : 1, breaches };
 }
 
-function readLines(head: string, start: number): HeaderField[] {
+/** The first line shows how all lines end. */
+function lineEndOf(bytes: Buffer, start: number): '\r\n' | '\n' {
+  const feed = bytes.indexOf('\n', start, 'latin1');
+  return feed > start && bytes[feed - 1] !== 0x0d ? '\n' : '\r\n';
+}
+
+function readLines(head: string, start: number, lineEnd: string): HeaderField[] {
   let at = start;
   const fields: HeaderField[] = [];
-  for (const line of head.split('\r\n')) {
+  for (const line of head.split(lineEnd)) {
     const colon = line.indexOf(':');
     if (line !== '')
       fields.push({
@@ -209,7 +222,7 @@ function readLines(head: string, start: number): HeaderField[] {
         line,
         at,
       });
-    at += line.length + 2;
+    at += line.length + lineEnd.length;
   }
   return fields;
 }
@@ -287,7 +300,7 @@ function acceptSteps(key: string): string[] {
 
 /** The fields of a request that its response must match. */
 export function requestOf(bytes: Buffer, { at, size }: HandshakeExplanation): UpgradeRequest {
-  return readRequest(readLines(bytes.toString('latin1', at, at + size), at).slice(1));
+  return readRequest(readLines(bytes.toString('latin1', at, at + size), at, lineEndOf(bytes, at)).slice(1));
 }
 
 function readRequest(fields: readonly HeaderField[]): UpgradeRequest {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 import { describe, test } from 'node:test';
-import { isPacketCapture, readCapture } from '../../src/explain/capture.ts';
+import { isPacketCapture, readCapture, readDumpedPackets } from '../../src/explain/capture.ts';
 
 interface Segment {
   readonly from: 'client' | 'server';
@@ -150,6 +150,67 @@ describe('a capture of one connection', () => {
     assert.equal(shown(raw(session.slice(2))), inOrder);
     const withoutSyn = [session[1]!, { from: 'server', sequence: 5000, data: 'HTTP' } as const];
     assert.equal(shown(raw(withoutSyn)), 'server HTTP');
+  });
+
+  test('that begins with a frame of the server knows it by its missing mask', () => {
+    const frames: Segment[] = [
+      { from: 'server', sequence: 1, data: '\x82\x02hi' },
+      { from: 'client', sequence: 9, data: '\x82\x80\0\0\0\0' },
+    ];
+    assert.match(shown(raw(frames)), /^server .*, client /s);
+  });
+
+  test('may begin with segments that are out of order, and repeat its opening segment', () => {
+    const swapped: Segment[] = [session[4]!, session[3]!, session[2]!];
+    assert.equal(shown(raw(swapped)), 'server HTTP, client GET , client /chat');
+    assert.equal(shown(raw([...session.slice(0, 3), session[0]!, ...session.slice(3)])), inOrder);
+  });
+
+  test('is refused if the ports were used again by another connection', () => {
+    const again: Segment[] = [...session, { from: 'client', sequence: 7000, isSyn: true }];
+    assert.throws(() => readCapture(raw(again)), /has several connections between the same ports/);
+  });
+
+  test('is refused if its packets are cut, fragmented, or of an unknown link', () => {
+    const [packet] = session.slice(2, 3).map(ipV4);
+    assert.throws(
+      () => readCapture(pcap([packet!.subarray(0, -2)], 101)),
+      /only the beginning of each packet/,
+    );
+    const fragment = Buffer.from(packet!);
+    fragment[6] = 0x20;
+    assert.throws(() => readCapture(pcap([fragment], 101)), /in several IP fragments/);
+    assert.throws(() => readCapture(pcap([packet!], 127)), /has packets of link type 127/);
+  });
+
+  test('that ends inside a packet is read up to the packet before', () => {
+    const whole = raw(session);
+    assert.equal(shown(whole.subarray(0, whole.length - 2)), 'client GET , server HTTP');
+  });
+
+  test('is read behind VLAN tags and IPv6 extension headers', () => {
+    const tagged = session.map(segment =>
+      Buffer.concat([Buffer.alloc(12), Buffer.from('88a80001810000020800', 'hex'), ipV4(segment)]),
+    );
+    assert.equal(shown(pcap(tagged, 1)), inOrder);
+    const extended = session.map(segment => {
+      const packet = ipV6(segment);
+      const options = Buffer.from([6, 0, 1, 4, 0, 0, 0, 0]);
+      const bytes = Buffer.concat([packet.subarray(0, 40), options, packet.subarray(40)]);
+      bytes[6] = 0;
+      bytes.writeUInt16BE(packet.readUInt16BE(4) + options.length, 4);
+      return bytes;
+    });
+    assert.equal(shown(pcap(extended, 101)), inOrder);
+  });
+
+  test('is read from the output of tcpdump -X and -XX', () => {
+    const packets = session.map(ipV4);
+    const link = Buffer.concat([Buffer.alloc(12), Buffer.from('0800', 'hex')]);
+    for (const dumped of [packets, packets.map(packet => Buffer.concat([link, packet]))]) {
+      const read = readDumpedPackets(dumped).map(({ sender, bytes }) => `${sender} ${bytes}`);
+      assert.equal(read.join(', '), inOrder);
+    }
   });
 
   test('is refused if it has a gap, several connections, or no TCP', () => {
