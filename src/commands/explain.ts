@@ -60,21 +60,33 @@ function readInput(words: readonly string[]): Input {
   if (!isFile) {
     const bytes = pastedBytes(words.join(' '));
     if (bytes !== undefined) return { bytes, isFile: false };
-    throw new UsageError(
-      `${words.length === 1 ? `${word} is neither a file nor` : 'these words are not'} hexadecimal digits such as 8105; ${usage}`,
-    );
+    throw new UsageError(whyUnreadable(words));
   }
   let bytes: Buffer;
   try {
     bytes = readFileSync(word === '-' ? 0 : word);
   } catch (error) {
-    throw new UsageError(`cannot read ${word}: ${(error as Error).message}`);
+    throw new UsageError(`cannot read ${word}: ${whyUnreadableFile(error)}`);
   }
-  if (bytes.length === 0)
-    throw new UsageError(`${word === '-' ? 'stdin' : word} is empty; nothing to explain`);
+  const name = word === '-' ? 'stdin' : word;
+  if (bytes.length === 0) throw new UsageError(`${name} is empty; nothing to explain`);
   if (bytes.length > maxInput)
-    throw new UsageError(`${word} has more than ${maxInput >> 20} MB; explain a part of it`);
+    throw new UsageError(`${name} has more than ${maxInput >> 20} MiB; explain a part of it`);
   return { bytes, isFile: true };
+}
+
+function whyUnreadable(words: readonly string[]): string {
+  const [word = ''] = words;
+  if (words.every(one => one.trim() === '')) return `the word is empty; ${usage}`;
+  if (words.length === 1 && /[/.]/.test(word)) return `there is no file ${word}; ${usage}`;
+  const which = words.length === 1 ? `${word} is neither a file nor` : 'these words are not';
+  return `${which} hexadecimal digits such as 8105; ${usage}`;
+}
+
+function whyUnreadableFile(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'EISDIR') return 'it is a folder; name a file';
+  return code === 'EACCES' ? 'this user may not read it' : message;
 }
 
 /** @throws UsageError */

@@ -89,6 +89,22 @@ describe('pollywog explain', () => {
     assert.match(run([file]).stderr, /^pollywog: line 2: /);
   });
 
+  test('reads dumps, also of packets, and names input that is no WebSocket', () => {
+    const explained = run([hello]);
+    assert.deepEqual(run(['-'], `00000000: 8185 37fa 213d 7f9f 4d51 58            ..7.!=..MQX\n`), explained);
+    assert.deepEqual(run([`<Buffer ${hello.match(/../g)!.join(' ')}>`]), explained);
+    const ip = `4500003300010000400600007f0000017f0000010001000200000001000000005018000000000000${hello}`;
+    const lines = ip
+      .match(/.{1,32}/g)!
+      .map((line, i) => `\t0x00${i}0:  ${line.match(/.{1,4}/g)!.join(' ')}  ...`);
+    assert.deepEqual(run(['-'], `1.0 IP a.1 > b.2: Flags [P.]\n${lines.join('\n')}\n`), explained);
+    assert.match(
+      run(['-'], 'hello world\n').stderr,
+      /this text is neither a handshake nor hexadecimal digits/,
+    );
+    assert.match(run(['-'], Buffer.from('160301020001', 'hex')).stderr, /these bytes are TLS/);
+  });
+
   test('prints JSON', () => {
     const [frame] = JSON.parse(run([hello, '--json']).stdout) as [
       { kind: string; fields: { name: string }[] },
@@ -105,7 +121,10 @@ describe('pollywog explain', () => {
       [['-'], /stdin is empty; nothing to explain/],
       [[hello, '--role', 'proxy'], /--role must be client or server/],
       [[hello, '--as', 'text'], /--as is not an option of explain/],
-      [[temporaryFolder()], /cannot read .*directory/],
+      [[temporaryFolder()], /cannot read .*: it is a folder; name a file/],
+      [['session.pcap'], /there is no file session\.pcap/],
+      [[''], /the word is empty/],
+      [['129', '5', '72'], /these numbers look decimal/],
     ];
     for (const [words, why] of refused) {
       const { status, stderr } = run(words);

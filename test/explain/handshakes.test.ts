@@ -46,6 +46,14 @@ interface Expected {
 const cases: Readonly<
   Record<string, readonly [client: Buffer, server: Buffer | undefined, expected: Expected]>
 > = {
+  'a request whose lines end with LF alone': [
+    Buffer.from(request().toString().replaceAll('\r', '')),
+    undefined,
+    {
+      says: { 'GET /chat': /asks for the resource \/chat/, 'Sec-WebSocket-Key': /16 random bytes/ },
+      refused: [[/each line must end with CR LF, not with LF alone/, 'RFC 9112 §2.1']],
+    },
+  ],
   'the request of the RFC': [
     request({ Origin: 'http://example.com', 'Sec-WebSocket-Protocol': 'chat, superchat' }),
     undefined,
