@@ -267,8 +267,8 @@ export function runsTypeScript(): boolean {
 /** Imported files that are checked for one module. */
 const maxImports = 100;
 
-/** The specifier of an import or export statement, or of a dynamic import. */
-const relativeImport = /\b(?:from|import)\s*\(?\s*(['"])(\.{1,2}\/[^'"\n]+)\1/g;
+/** The specifier of an import or export statement, or of a dynamic import; without those that a part is added to. */
+const relativeImport = /\b(?:from|import)\s*\(?\s*(['"])(\.{1,2}\/[^'"\n]+)\1(?!\s*\+)/g;
 
 interface Imported {
   /** The path without its query, links not resolved. */

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { callHandler, moduleStates } from '../../../src/handlers/modules/modules.ts';
 import { configureLog } from '../../../src/log/log.ts';
 import { websocket } from '../../../src/wires/websocket.ts';
+import { manualPage } from '../../support/documents.ts';
 import { connect, loadAll, newFolder, reload, settle } from '../../support/modules.ts';
 import { closeFrame, frame, opcode } from '../../support/rawFrame.ts';
 
@@ -39,6 +40,23 @@ describe('the next version', () => {
       ],
     );
     assert.deepEqual([a.connection.phase, b.connection.phase], ['open', 'open']);
+  });
+
+  test('loads an imported file again if it passes its own query on, as the manual says', async () => {
+    const importLine = /`(const \{ rules \} .*?)`/.exec(manualPage('modules'))?.[1];
+    assert.ok(importLine?.includes('import('));
+    const module = (version: string) =>
+      `${importLine}; export function message(connection) { connection.send('${version} ' + rules); }`;
+    const folder = newFolder({ '_rules.mjs': 'export const rules = "old";', 'mod.mjs': module('v1') });
+    const server = await loadAll(folder);
+    const client = connect(server, 'mod');
+    client.say('x');
+    folder.write('_rules.mjs', 'export const rules = "new";');
+    folder.write('mod.mjs', module('v2'));
+    const lines = await reload(server);
+    client.say('x');
+    assert.deepEqual(client.heard(), ['v1 old', 'v2 new']);
+    assert.equal(lines.length, 1, 'the reload reports no old import');
   });
 
   test('counts the members of a group as usual in its first call, also if it has joined and left in this call', async () => {
