@@ -26,6 +26,8 @@ interface Explained {
 }
 
 export interface ExplanationView {
+  /** No frame is open. */
+  clear(): void;
   /** Before its explanation has arrived. */
   begin(frame: InspectedFrame): void;
   show(message: ExplanationMessage): void;
@@ -157,6 +159,12 @@ export function newExplanationView(): ExplanationView {
   };
 
   return {
+    clear() {
+      opened = undefined;
+      setText(summary, '');
+      bytes.replaceChildren(make('p', 'empty', 'Choose a frame to see its bits.'));
+      rulePanel.replaceChildren();
+    },
     begin(frame) {
       opened = frame;
       const sender = frame.direction === 'in' ? 'client' : 'server';

@@ -48,6 +48,8 @@ function watch(serial: number): void {
   watched = serial;
   watchedState = undefined;
   frames.begin();
+  explaining = undefined;
+  explanation.clear();
   history.replaceState(null, '', `#${serial}`);
   link.send({ type: 'watch', serial });
   showWatched();
@@ -232,4 +234,5 @@ function focusFields(): void {
   (document.querySelector<HTMLElement>('#bytes [role=listbox]') ?? byId('bytes')).focus();
 }
 
+explanation.clear();
 showWatched();

@@ -5,6 +5,8 @@ import { byId } from './elements.ts';
 const sizes = [0.875, 1, 1.125, 1.25, 1.5, 1.75];
 const sizeKey = 'pollywog-inspector-size';
 const heightKey = 'pollywog-inspector-details';
+/** The share of the details at first: at 1280 x 800 pixels, the workbench has all it needs. */
+const firstShare = 54;
 
 /** @returns a function that changes the size by so many steps @param changed the rows have another height */
 export function installSizes(changed: () => void): (step: number) => void {
@@ -44,7 +46,7 @@ export function installSplitter(): void {
   };
   for (const [name, value] of Object.entries(attributes)) splitter.setAttribute(name, value);
   const kept = Number(localStorage.getItem(heightKey));
-  apply(kept > 0 ? kept : 52);
+  apply(kept > 0 ? kept : firstShare);
   const now = () => Number(splitter.getAttribute('aria-valuenow'));
   splitter.addEventListener('keydown', event => {
     const step = { ArrowUp: 4, ArrowDown: -4, Home: 100, End: -100 }[event.key];
@@ -60,5 +62,5 @@ export function installSplitter(): void {
     const { bottom, height } = main.getBoundingClientRect();
     apply((100 * (bottom - event.clientY)) / height);
   });
-  splitter.addEventListener('dblclick', () => apply(52));
+  splitter.addEventListener('dblclick', () => apply(firstShare));
 }

@@ -60,6 +60,9 @@ export function newWorkbench({ send, connected }: WorkbenchEvents): Workbench {
   /** The current connection: the page chooses its id. */
   let id = 0;
   let state: 'none' | 'opening' | 'open' = 'none';
+  /** Of the open connection. */
+  let facts = '';
+  let sentBytes = 0;
   let rows: FrameRow[] = [];
   let lastKey = 0;
 
@@ -77,6 +80,11 @@ export function newWorkbench({ send, connected }: WorkbenchEvents): Workbench {
     list.show(rows, surplus);
   };
 
+  const showProblem = (text: string): void => {
+    setText(problem, text);
+    if (text !== '') problem.scrollIntoView({ block: 'nearest' });
+  };
+
   const setState = (next: typeof state, text: string): void => {
     state = next;
     setText(byId('bench-state'), text);
@@ -91,7 +99,7 @@ export function newWorkbench({ send, connected }: WorkbenchEvents): Workbench {
     rows = [];
     list.show(rows);
     list.follow();
-    setText(problem, '');
+    showProblem('');
     setState('opening', `Connecting to ${path.value}`);
     send({
       type: 'open',
@@ -131,7 +139,7 @@ export function newWorkbench({ send, connected }: WorkbenchEvents): Workbench {
   const draw = (): string | undefined => {
     const bytes = typedPayload();
     code.hidden = form() !== 'close';
-    setText(problem, typeof bytes === 'string' ? bytes : '');
+    showProblem(typeof bytes === 'string' ? bytes : '');
     if (typeof bytes === 'string') return undefined;
     const hex = form() === 'raw' ? hexOf(bytes) : composer.draw(bytes);
     byId('draft').hidden = form() === 'raw';
@@ -146,6 +154,8 @@ export function newWorkbench({ send, connected }: WorkbenchEvents): Workbench {
     const hex = draw();
     if (hex === undefined || state !== 'open') return;
     send({ type: 'send', id, hex });
+    sentBytes += hex.length / 2;
+    setText(byId('bench-state'), `${facts} · ${counted(sentBytes, 'byte')} sent`);
     // Each frame has a new key, RFC 6455 §5.3.
     composer.newKey();
     draw();
@@ -194,8 +204,10 @@ export function newWorkbench({ send, connected }: WorkbenchEvents): Workbench {
       if (!('id' in message) || message.id !== id) return;
       if (message.type === 'opened') {
         const { serial, subprotocol, isCompressed } = message;
-        const facts = [`Open, #${serial}`, subprotocol, isCompressed ? 'permessage-deflate' : ''];
-        setState('open', facts.filter(fact => fact !== '').join(', '));
+        const parts = [`Open, #${serial}`, subprotocol, isCompressed ? 'permessage-deflate' : ''];
+        facts = parts.filter(part => part !== '').join(', ');
+        sentBytes = 0;
+        setState('open', facts);
         connected(serial);
       } else if (message.type === 'answer') {
         add(...message.frames.map(frame => ({ frame })));
@@ -204,7 +216,7 @@ export function newWorkbench({ send, connected }: WorkbenchEvents): Workbench {
         add({ note: 'The connection has ended' });
         setState('none', message.why);
       } else if (message.type === 'failed') {
-        setText(problem, message.why);
+        showProblem(message.why);
         if (message.about === 'open') setState('none', 'Not connected.');
       }
     },
