@@ -143,7 +143,7 @@ describe('the inspector in Chromium', { timeout: 180_000 }, () => {
     await frames(page, 'fault').first().waitFor();
     await frames(page, '1011 oops').first().waitFor();
     await page.selectOption('#kind', 'Faults and ends');
-    await page.locator('#frame-list .t-close').waitFor({ state: 'detached' });
+    await page.locator('#frame-list .t-close').first().waitFor({ state: 'detached' });
     assert.match(await shown(page.locator('#counts')), /^\d of \d+ rows/);
   });
 
