@@ -53,7 +53,7 @@ function remoteSign(connection: Connection, head: Head): string | undefined {
   if (server.configuration.trustProxy.length > 0) return 'this server has a proxy in front (--trust-proxy)';
   if (isProxied) return 'a proxy sent a PROXY header';
   for (const name of headers.keys()) if (proxyField.test(name)) return `a proxy added the field ${name}`;
-  if (!isLoopback(address)) return 'the client is not on this machine';
+  if (!isLoopback(address)) return 'the client has no loopback address';
   const host = headers.get('host') ?? '';
   if (!/^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/i.test(host))
     return 'the host in the URL is not localhost, 127.0.0.1 or [::1]';

@@ -1,11 +1,12 @@
 /** Who may open the inspector. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { maxInspectors } from '../../../src/protocol/inspectorLimits.ts';
 import { openInspector } from '../../support/inspectorClient.ts';
-import { exchange, handshakeRequest } from '../../support/rawClient.ts';
+import { exchange, handshakeRequest, readToEnd } from '../../support/rawClient.ts';
 import { type ServerProcess, startServer, startServerFor } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
 
@@ -155,6 +156,16 @@ test('without --inspect, neither the page nor its WebSocket exists', async t => 
 test('behind --trust-proxy, a local page without a token gets nothing', async t => {
   const server = await startServerFor(t, '--inspect', '--trust-proxy', '127.0.0.1');
   await assert.rejects(openInspector(server.port), /403 this server has a proxy in front \(--trust-proxy\)/);
+});
+
+test('a client without a loopback address gets nothing, whatever its Host and Origin', async t => {
+  const path = join(temporaryFolder(), 'public.sock');
+  const server = await startServerFor(t, '--inspect', '--listen', `unix:${path}`);
+  const socket = connect({ path });
+  const headers = { Host: `localhost:${server.port}`, Origin: `http://localhost:${server.port}` };
+  socket.write(handshakeRequest({ path: '/inspect', headers }));
+  const answer = await readToEnd(socket);
+  assert.match(answer.toString(), /^HTTP\/1\.1 403 .*the client has no loopback address/s);
 });
 
 describe('the inspector with --api-token', () => {
