@@ -1,11 +1,11 @@
 /**
  * English draughts (American checkers) for two players and any number of spectators: an example of a module.
  *
- * - The channel `checkers/ID` keeps the record of the table ID. What a client is told has been stored there before, so a restart
- *   of the server takes no move back: `find` rebuilds the table from its channel.
- * - A client gets the whole table with each change, and renders what it gets: after a lost connection, and after a swap of this
- *   module, it needs nothing else.
- * - A seat belongs to a key that the browser has chosen. The channel has only a hash of the key, as anyone may read the channel.
+ * - The channel `checkers/ID` keeps the record of the table ID. Clients see a move when the channel has stored it, so a restart of
+ *   the server takes no move back: `find` rebuilds the table from its channel.
+ * - Each change sends the whole table to its clients. A client that was disconnected, or that sees a new version of this module,
+ *   needs nothing else.
+ * - A seat belongs to a key that the browser has chosen. The channel has only a hash of the key, because everyone can read it.
  *
  * @import { Connection, Handler, Message, Server } from 'pollywog'
  * @import { Side } from '../public/rules.mjs'
@@ -137,10 +137,10 @@ export default {
   },
 };
 
-/** Something that the client must not do; the message is for its user. Other errors are the module's own. */
+/** The client must not do this; the message is for its user. All other errors are bugs of the module. */
 class Refusal extends Error {}
 
-/** @param {Visitor} connection @param {unknown} error @throws what is no refusal */
+/** @param {Visitor} connection @param {unknown} error @throws every other error */
 function refuse(connection, error) {
   if (!(error instanceof Refusal)) throw error;
   connection.send(JSON.stringify({ type: 'refused', why: error.message }));
