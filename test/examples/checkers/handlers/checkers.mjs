@@ -266,7 +266,10 @@ const requests = {
     const { seats, next } = table.record;
     const side = /** @type {Side} */ (field(request, 'side'));
     const { key } = connection.data;
-    if (seats[side] === key) return undefined;
+    if (seats[side] === key) {
+      welcome(connection, table, server);
+      return undefined;
+    }
     if (seats[side] !== undefined) throw new Refusal(`someone else plays ${side}`);
     return record(table, { n: next, type: 'seat', side, key }, server, () => {
       for (const one of server.connections)
@@ -278,7 +281,7 @@ const requests = {
     const { game, next } = table.record;
     const ply = Number(field(request, 'ply'));
     const move = field(request, 'move');
-    // A page repeats a move if its connection was lost before the answer.
+    // A page repeats a move if its connection was lost before the answer, and the server does after a rollback.
     if (ply < game.moves.length && game.moves[ply] === move) {
       connection.send(JSON.stringify(shown(table, server)));
       return undefined;
@@ -383,7 +386,7 @@ function record(table, event, server, then) {
  * @param {Checkers} server @param {() => void} then
  * @returns {Promise<void>} rejects with a Refusal if the events could not be stored
  */
-function store(table, events, days, { channels }, then) {
+function store(table, events, days, { channels, state }, then) {
   const ttl = days * (day / 1000);
   const published = events.map(event => {
     const text = JSON.stringify(event);
@@ -392,7 +395,13 @@ function store(table, events, days, { channels }, then) {
   const stored = Promise.all(published).then(
     () => {
       if (events.some(({ type }) => type === 'game')) table.fullTime = Date.now();
-      then();
+      try {
+        then();
+      } catch (error) {
+        // The channel is ahead of this table: the next client rebuilds it.
+        state.tables.delete(table.id);
+        throw error;
+      }
     },
     error => {
       throw new Refusal(`nothing has changed: ${error.message}`);
@@ -436,6 +445,8 @@ function find({ state, channels }, id) {
     throw new Refusal('all tables are taken; try again in a few minutes');
   const table = newTable(id, record);
   state.tables.set(id, table);
+  // After a rollback, clients may not have seen its last event.
+  state.crowds.add(id);
   return table;
 }
 

@@ -481,6 +481,22 @@ describe('a new version of the module', () => {
     assert.equal((await history(server, id)).filter(({ type }) => type === 'move').length, 8);
   });
 
+  test('that throws when a seat or the end is stored already is rolled back without a loss, too', async () => {
+    const red = await visit(server);
+    await red.send({ type: 'create', side: 'red', key: keys.ada });
+    const { id } = await red.table(0);
+    const white = await enter(server, id, keys.bob);
+    await swap('    table.record = next;', "    throw new Error('broken');");
+    await white.send({ type: 'sit', side: 'white' });
+    await white.until(({ type, sides }) => type === 'you' && sides[0] === 'white');
+    await red.until(({ seats }) => seats?.white);
+    await play(red, white, shortGame.slice(0, 2));
+    await swap("    throw new Error('broken');", "    throw new Error('broken again');");
+    await white.send({ type: 'resign' });
+    for (const one of [red, white])
+      assert.equal((await one.until(({ end }) => end)).end.why, 'white resigned');
+  });
+
   test('that cannot be loaded changes nothing', async () => {
     const { red, white } = await begin(server);
     await assert.rejects(swap('export default {', 'export default {{'), /checkers\.mjs.* is not loaded/);
