@@ -141,7 +141,7 @@ soak: build build-tests ## run all kinds of clients, swaps and floods against on
 strangers: build build-tests ## let 2,000 strangers hoard memory, and one address open 50,000 connections
 	node build/test/hostile/strangers.js
 
-screenshot: build build-tests ## take the README's picture of the chat, src/manual/chat.png
+screenshot: build build-tests ## take the README's pictures, src/manual/chat.png and src/manual/inspector.png
 	node build/test/browser/screenshot.js
 
 manuals: build
