@@ -10,11 +10,11 @@ import { type Route, respond } from './route.ts';
  * The page itself has no secrets, so a client that needs the API token gets it: the page asks for the token.
  * @param isAlwaysOn for the control socket: the route exists without `--inspect`
  */
-export function newInspectRoute({ configuration }: Server, tokens: Tokens, isAlwaysOn: boolean): Route {
+export function newInspectRoute(server: Server, tokens: Tokens, isAlwaysOn: boolean): Route {
   return {
     // Without the option, a site may have its own page there.
     takes: ({ path }) =>
-      (isAlwaysOn || configuration.inspect) &&
+      (isAlwaysOn || server.configuration.inspect) &&
       (path === inspectorPath || path.startsWith(`${inspectorPath}/`)),
     admit(head, connection) {
       judgeEntry(connection, head, tokens);

@@ -1,8 +1,9 @@
 /** An open inspector: a page, its WebSocket, and what it watches. */
 import type { Tokens } from '../../access/tokens.ts';
-import { runIsolated } from '../../core/close.ts';
+import { closeConnection, runIsolated } from '../../core/close.ts';
 import { updateHeld } from '../../core/memory.ts';
 import { sendMessage } from '../../core/send.ts';
+import { CloseCode } from '../../protocol/codes.ts';
 import {
   inspectorTick,
   maxDecodedFrame,
@@ -124,6 +125,8 @@ function tick(inspectors: Inspectors): void {
 
 function update(session: InspectorSession): void {
   const { inspectors, connection } = session;
+  if (!inspectors.server.configuration.inspect && !connection.isControl)
+    return closeConnection(connection, CloseCode.NotAllowed, 'the inspector was switched off');
   const isReading = !isBehind(session);
   sendFrames(session, isReading);
   if (isReading && inspectors.ticks % ticksPerList === 0) sendList(session);

@@ -1,12 +1,14 @@
 /** Who may open the inspector. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { maxInspectors } from '../../../src/protocol/inspectorLimits.ts';
+import { openServer, run } from '../../support/commandWays.ts';
 import { openInspector } from '../../support/inspectorClient.ts';
-import { exchange, handshakeRequest, readToEnd } from '../../support/rawClient.ts';
+import { exchange, handshakeRequest } from '../../support/rawClient.ts';
 import { type ServerProcess, startServer, startServerFor } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
 
@@ -153,6 +155,15 @@ test('without --inspect, neither the page nor its WebSocket exists', async t => 
   );
 });
 
+test('an inspector that is switched off while the server runs closes', async t => {
+  const server = await openServer(t, '--inspect');
+  const client = await openInspector(server.port);
+  await client.next('welcome');
+  assert.equal((await run(['--control', server.control, 'set', 'inspect', 'false'])).exit, 0);
+  assert.deepEqual(await client.closed, { code: 4403, reason: 'the inspector was switched off' });
+  assert.match(await getPage(server.port, 'Host: localhost'), /^404/);
+});
+
 test('behind --trust-proxy, a local page without a token gets nothing', async t => {
   const server = await startServerFor(t, '--inspect', '--trust-proxy', '127.0.0.1');
   await assert.rejects(openInspector(server.port), /403 this server has a proxy in front \(--trust-proxy\)/);
@@ -164,8 +175,9 @@ test('a client without a loopback address gets nothing, whatever its Host and Or
   const socket = connect({ path });
   const headers = { Host: `localhost:${server.port}`, Origin: `http://localhost:${server.port}` };
   socket.write(handshakeRequest({ path: '/inspect', headers }));
-  const answer = await readToEnd(socket);
-  assert.match(answer.toString(), /^HTTP\/1\.1 403 .*the client has no loopback address/s);
+  const [answer] = await once(socket, 'data');
+  socket.destroy();
+  assert.match(String(answer), /^HTTP\/1\.1 403 .*the client has no loopback address/s);
 });
 
 describe('the inspector with --api-token', () => {
