@@ -11,10 +11,10 @@ await load('pollywog', [
   () => import('./handlers/handlers.ts'),
   () => import('./handlers/modules/modules.ts'),
   () => import('./wires/http.ts'),
+  // Loading the last parts and reading the histories would enlarge the young generation.
+  async () => (await import('./process/heap.ts')).freezeYoungGeneration(),
   () => import('./commands/cli.ts'),
   () => import('./commands/spool/spool.ts'),
   () => import('./core/serverLoop.ts'),
-  // Loading the last part and reading the histories would enlarge the young generation.
-  async () => (await import('./process/heap.ts')).freezeYoungGeneration(),
   () => import('./serve.ts'),
 ]);

@@ -2,10 +2,10 @@
 import { setFlagsFromString } from 'node:v8';
 
 /**
- * Keeps the young generation at its present size: 2 × 4 MiB when nearly all of the program is loaded. While the server reads its
- * histories, and while connections arrive, V8 would double it, up to 2 × 16 MiB, and shrink it rarely. The server's objects live
- * as long as a connection or die within the turn: a larger young generation would cost the memory of ten thousand idle
- * connections, and longer pauses.
+ * Keeps the young generation at its present size: 2 × 4 MiB when most of the program is loaded, sometimes 2 × 8 on a busy machine.
+ * While the server reads its histories, and while connections arrive, V8 would double it, up to 2 × 16 MiB, and shrink it rarely.
+ * The server's objects live as long as a connection or die within the turn: a larger young generation would cost the memory of
+ * ten thousand idle connections, and longer pauses.
  */
 export function freezeYoungGeneration(): void {
   // V8 reads this factor at each growth, but the maximum itself (--max-semi-space-size) only at the start of the process.

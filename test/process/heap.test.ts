@@ -14,12 +14,12 @@ const observer = `
   });
 `;
 
-test('the young generation stays at 8 MiB, whatever the server allocates', async t => {
+test('the young generation of the server does not grow to the 32 MiB that V8 would give it', async t => {
   const encoded = Buffer.from(observer).toString('base64');
   const environment = { ...process.env, NODE_OPTIONS: `--import=data:text/javascript;base64,${encoded}` };
   const words = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--log-format', 'json'];
   const server = await startServerWith(words, { test: t, environment });
   await server.stop();
   const [, size] = /young generation: (\d+)/.exec(server.stderr()) ?? [];
-  assert.ok(Number(size) <= 8 * MiB, `${size} bytes`);
+  assert.ok(Number(size) <= 16 * MiB, `${size} bytes`);
 });
