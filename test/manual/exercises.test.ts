@@ -3,40 +3,43 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chapters } from '../support/documents.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { exercises } from './exercises/all.ts';
 import { checkFile, fileFor } from './exercises/run.ts';
 
-for (const [number, exercise] of exercises) {
-  const outcomesOf = (part: 'starter' | 'solution') => {
-    const folder = temporaryFolder();
-    const path = join(folder, exercise.file);
-    writeFileSync(path, fileFor(number, exercise, part, folder));
-    return checkFile(exercise, path);
-  };
+// Several exercises wait for a deadline of the server.
+describe('the exercises', { concurrency: 3 }, () => {
+  for (const [number, exercise] of exercises) {
+    const outcomesOf = (part: 'starter' | 'solution') => {
+      const folder = temporaryFolder();
+      const path = join(folder, exercise.file);
+      writeFileSync(path, fileFor(number, exercise, part, folder));
+      return checkFile(exercise, path);
+    };
 
-  test(`exercise ${number}: the starter fails, and each failure says in a sentence what is missing`, async () => {
-    const faults = (await outcomesOf('starter')).flatMap(({ fault }) => fault ?? []);
-    assert.ok(faults.length > 0);
-    for (const fault of faults) {
-      assert.match(fault, /^[^\n]{20,}/);
-      assert.doesNotMatch(fault, /TypeError|is not a function|nothing happened|^ +at /m);
-    }
-  });
+    test(`exercise ${number}: the starter fails, and each failure says in a sentence what is missing`, async () => {
+      const faults = (await outcomesOf('starter')).flatMap(({ fault }) => fault ?? []);
+      assert.ok(faults.length > 0);
+      for (const fault of faults) {
+        assert.match(fault, /^[^\n]{20,}/);
+        assert.doesNotMatch(fault, /TypeError|is not a function|nothing happened|^ +at /m);
+      }
+    });
 
-  test(`exercise ${number}: the solution passes every check`, async () => {
-    for (const { claim, fault } of await outcomesOf('solution')) assert.equal(fault, undefined, claim);
-  });
+    test(`exercise ${number}: the solution passes every check`, async () => {
+      for (const { claim, fault } of await outcomesOf('solution')) assert.equal(fault, undefined, claim);
+    });
 
-  test(`exercise ${number}: the chapter names the file and the command`, () => {
-    const text = chapters.get(`tour-${number}`)!.text;
-    assert.ok(text.includes(`\`\`\`sh\nmake exercise ${number}\n\`\`\``));
-    assert.ok(text.includes(`\`exercises/${number}/${exercise.file}\``));
-  });
-}
+    test(`exercise ${number}: the chapter names the file and the command`, () => {
+      const text = chapters.get(`tour-${number}`)!.text;
+      assert.ok(text.includes(`\`\`\`sh\nmake exercise ${number}\n\`\`\``));
+      assert.ok(text.includes(`\`exercises/${number}/${exercise.file}\``));
+    });
+  }
+});
 
 test('make exercise writes the starter once, names wrong types, and exits with 1 until the exercise is done', () => {
   const folder = temporaryFolder();
