@@ -10,6 +10,7 @@ import {
   frameFields,
   frameLine,
   type ShownFrame,
+  type ShownPayload,
   shownBytes,
   showPayload,
 } from '../explain/frameLine.ts';
@@ -185,7 +186,7 @@ function traceRefusal(trace: Trace, connection: Tapped, refusal: FrameRefusal): 
 function traceWrite(trace: Trace, connection: Tapped, bytes: Buffer): void {
   const { endpoint } = connection;
   if (endpoint === undefined) {
-    traceWritten(trace, connection, bytes, '');
+    traceWritten(trace, connection, shownFrameBytes(bytes), bytes.length, '');
     return;
   }
   const session = sessionOf(trace, connection);
@@ -193,13 +194,15 @@ function traceWrite(trace: Trace, connection: Tapped, bytes: Buffer): void {
   const headSize = skipHead(session.written, bytes);
   const head = bytes.subarray(0, headSize);
   if (headSize > 0 && digestOf(head) === session.answer)
-    traceWritten(trace, connection, head, 'the answer, unchanged');
+    traceWritten(trace, connection, shownBytes(head, false, true), headSize, 'the answer, unchanged');
   else if (head.toString('latin1', 0, 5) === 'HTTP/')
     traceWrittenHead(trace, connection, head.toString('latin1'));
-  else if (headSize > 0) traceWritten(trace, connection, head, 'a part of the answer');
+  else if (headSize > 0)
+    traceWritten(trace, connection, shownBytes(head, false, true), headSize, 'a part of the answer');
   const rest = bytes.subarray(headSize);
-  if (rest.length > 0)
-    traceWritten(trace, connection, rest, describeWrite(session.written, rest, hasDeflate(endpoint)));
+  if (rest.length === 0) return;
+  const described = describeWrite(session.written, rest, hasDeflate(endpoint));
+  traceWritten(trace, connection, shownFrameBytes(rest), rest.length, described);
 }
 
 function digestOf(bytes: Uint8Array): string {
@@ -209,17 +212,16 @@ function digestOf(bytes: Uint8Array): string {
 /** The `H` of `HTTP/1.1`. No server sends a frame that begins with it. */
 const firstOfHttp = 0x48;
 
-function traceWritten(trace: Trace, connection: Tapped, bytes: Buffer, meaning: string): void {
-  const isText = meaning.includes('answer');
-  const payload = isText ? shownBytes(bytes, false, true) : shownFrameBytes(bytes);
-  const shown = `! wrote ${countBytes(bytes.length)}${showPayload(payload)}${meaning === '' ? '' : ` = ${meaning}`}`;
-  traceLine(
-    trace,
-    connection,
-    'wrote',
-    { length: bytes.length, text: payload.text, hex: payload.hex, meaning },
-    shown,
-  );
+function traceWritten(
+  trace: Trace,
+  connection: Tapped,
+  payload: ShownPayload,
+  length: number,
+  meaning: string,
+): void {
+  const { text, hex } = payload;
+  const shown = `! wrote ${countBytes(length)}${showPayload(payload)}${meaning === '' ? '' : ` = ${meaning}`}`;
+  traceLine(trace, connection, 'wrote', { length, text, hex, meaning }, shown);
 }
 
 function hasDeflate(endpoint: { readonly deflater?: unknown }): boolean {

@@ -125,8 +125,8 @@ test('the fields of frames are in the JSON of the log', async t => {
 });
 
 test('the trace names each fault and shows what it really put on the wire', async () => {
-  const written = async (fault: string) => {
-    const hello = Buffer.concat([frame(opcode.text, 'hello'), closeFrame(1000)]);
+  const written = async (fault: string, text = 'hello') => {
+    const hello = Buffer.concat([frame(opcode.text, text), closeFrame(1000)]);
     const events = await traceOf({ faults: true }, { path: `/faulty?${fault}` }, hello);
     return events
       .filter(({ event, way }) => event === 'fault' || event === 'wrote' || way === '!')
@@ -150,6 +150,12 @@ test('the trace names each fault and shows what it really put on the wire', asyn
     '03 = 1 byte of the payload',
     'e8 = 1 byte of the payload',
   ]);
+  const [, , answered] = await written('rsv2', 'the answer');
+  assert.match(
+    answered!,
+    /^810a746865[0-9a-f]+ = text, 10 bytes: "the answer" \[final\]; /,
+    'a frame has its bytes',
+  );
   const changed = await written('wrong-accept');
   assert.deepEqual(changed.slice(0, 2), ['wrong-accept = ', 'HTTP/1.1 101 Switching Protocols = ']);
   assert.match(changed[4]!, /^sec-websocket-accept: [\w+/]{27}= = $/);
