@@ -1,6 +1,6 @@
 /** The limits of the trace. */
 
-/** Lines in a second: composing and writing them takes about half of a core. Others are dropped and counted. */
+/** Lines in a second: composing them and writing them to a file takes a tenth of a core. Others are dropped and counted. */
 export const maxTraceRate = 10_000;
 
 /** Bytes of all connections that later lines need: the beginning of texts in several frames. */
