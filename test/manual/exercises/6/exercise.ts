@@ -16,7 +16,8 @@ const task = `${declaration}
   // 2. One byte is half a code: throw new ProtocolError(CloseCode.ProtocolError, 'say what is wrong').
   // 3. The code is in network byte order. isSendableCloseCode knows which codes a client may send; any other is a
   //    protocol error.
-  // 4. The reason is UTF-8: checkTextEnd(checkText(utf8Start, bytes, from, to)) throws if it is not.
+  // 4. The reason is UTF-8: checkTextEnd(checkText(utf8Start, bytes, from, to)) throws if it is not. This makes it a string:
+  //    Buffer.from(bytes.subarray(from, to)).toString().
   // 5. The answer has the client's code, without the reason.
   control.code = CloseCode.NormalClosure;
   control.reason = '';
