@@ -35,7 +35,7 @@ try {
   console.log(
     failed === 0
       ? `Exercise ${number} is done.`
-      : `${failed} of ${outcomes.length} are not true yet: ${shown}`,
+      : `${failed} of ${outcomes.length} are still "no". Edit ${shown}, and run this again.`,
   );
   process.exitCode = failed === 0 ? 0 : 1;
 } catch (error) {

@@ -9,6 +9,7 @@ import { testChapter } from './tour.ts';
 
 testExamples('tour', {
   'sh make build': () => {},
+  'sh alias': () => {},
 });
 
 const numbers = [...chapters.keys()].map(subject => Number(subject.slice('tour-'.length)));

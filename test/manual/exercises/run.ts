@@ -1,7 +1,8 @@
 /** Prepares a learner's file, compiles it, and checks it. */
+import { AssertionError } from 'node:assert';
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, transformSync } from 'esbuild';
 import { root } from '../../support/documents.ts';
@@ -60,6 +61,7 @@ const patience = 30_000;
  * @throws Error if it cannot be compiled, with the line
  */
 export async function checkFile(exercise: Exercise, path: string): Promise<Outcome[]> {
+  process.setSourceMapsEnabled(true);
   const folder = temporaryFolder();
   const compiled = await compile(path, folder);
   const servers = new Map<string, Promise<ServerProcess>>();
@@ -84,14 +86,21 @@ export async function checkFile(exercise: Exercise, path: string): Promise<Outco
   };
   const outcomes: Outcome[] = [];
   for (const { claim, run } of exercise.checks)
-    outcomes.push({ claim, fault: await faultOf(async () => run(work)) });
+    outcomes.push({ claim, fault: await faultOf(path, async () => run(work)) });
   // A server that did not start has been reported by the check that needed it.
   for (const server of await Promise.allSettled(servers.values()))
     if (server.status === 'fulfilled') await server.value.kill();
   return outcomes;
 }
 
-async function faultOf(run: () => Promise<void>): Promise<string | undefined> {
+/** @returns the line of the learner's file that threw the error, such as ` (table.ts, line 34)`, if it did */
+function placeOf({ stack = '', cause }: Error, path: string): string {
+  if (cause instanceof Error) return placeOf(cause, path);
+  const [, place] = stack.split(`${path}:`);
+  return place === undefined ? '' : ` (${basename(path)}, line ${Number.parseInt(place, 10)})`;
+}
+
+async function faultOf(path: string, run: () => Promise<void>): Promise<string | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const tooLate = new Promise<never>((_, reject) => {
     timer = setTimeout(
@@ -104,7 +113,8 @@ async function faultOf(run: () => Promise<void>): Promise<string | undefined> {
     return undefined;
   } catch (error) {
     // `assert` appends its own comparison to a message.
-    return (error as Error).message.split('\n', 1)[0];
+    const [message] = (error as Error).message.split('\n', 1);
+    return error instanceof AssertionError ? message : `${message}${placeOf(error as Error, path)}`;
   } finally {
     clearTimeout(timer);
   }
@@ -122,6 +132,8 @@ async function compile(path: string, folder: string): Promise<string> {
     platform: 'node',
     target: 'es2023',
     logLevel: 'silent',
+    // With it, an error has the line of the learner's file.
+    sourcemap: 'inline',
   });
   return outfile;
 }

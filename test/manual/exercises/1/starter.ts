@@ -7,6 +7,8 @@
  * 1. `nextId` and `addEntry` choose the lowest number without an entry.
  * 2. A number that is released during a turn is free only when `freeClosedIds` has run, at the end of the turn.
  *
+ * A search through all entries will do.
+ *
  * The server uses these functions: `make exercise 1` also starts a server with your table.
  */
 

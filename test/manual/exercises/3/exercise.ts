@@ -15,6 +15,17 @@ const requestWith = (keyHeader: string) =>
 const request = requestWith('Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==');
 const accept = 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=';
 
+/** @throws Error that names the request, if readHandshake throws */
+function answerTo(bytes: Buffer, { readHandshake }: typeof Own, request: string): Own.Answer | undefined {
+  try {
+    return readHandshake(bytes);
+  } catch (error) {
+    throw new Error(`${request}, and readHandshake threw an error: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
 const acceptIn = (answer: Own.Answer | undefined) =>
   /\r\nSec-WebSocket-Accept: (.*)\r\n/.exec(answer?.response ?? '')?.[1];
 
@@ -26,41 +37,34 @@ export const exercise: Exercise = {
     {
       claim: 'the answer has the accept value of the RFC’s example',
       async run(work) {
-        const { readHandshake } = await load(work);
-        const found = acceptIn(readHandshake(request));
-        assert.equal(
-          found,
-          accept,
-          `the key is dGhlIHNhbXBsZSBub25jZQ==, and the answer has ${found}, not ${accept}.`,
-        );
+        const key = 'the key is dGhlIHNhbXBsZSBub25jZQ==';
+        const found = acceptIn(answerTo(request, await load(work), key));
+        assert.equal(found, accept, `${key}, and the answer has ${found}, not ${accept}.`);
       },
     },
     {
       claim: 'an incomplete head is not answered, wherever it is cut',
       async run(work) {
-        const { readHandshake } = await load(work);
+        const own = await load(work);
         for (let cut = 1; cut < request.length; cut++) {
-          const answer = readHandshake(request.subarray(0, cut));
-          const message = `only ${cut} of ${request.length} bytes of the head had arrived, and readHandshake answered.`;
-          assert.equal(answer, undefined, message);
+          const arrived = `only ${cut} of ${request.length} bytes of the head had arrived`;
+          const answer = answerTo(request.subarray(0, cut), own, arrived);
+          assert.equal(answer, undefined, `${arrived}, and readHandshake answered.`);
         }
       },
     },
     {
       claim: 'the name of the header may have any case, and its value spaces around it',
       async run(work) {
-        const { readHandshake } = await load(work);
+        const own = await load(work);
         for (const header of [
           'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==',
           'SEC-WEBSOCKET-KEY:dGhlIHNhbXBsZSBub25jZQ==',
           'Sec-WebSocket-Key:  dGhlIHNhbXBsZSBub25jZQ== ',
         ]) {
-          const found = acceptIn(readHandshake(requestWith(header)));
-          assert.equal(
-            found,
-            accept,
-            `the request has "${header}", and the answer has ${found}, not ${accept}.`,
-          );
+          const sent = `the request has "${header}"`;
+          const found = acceptIn(answerTo(requestWith(header), own, sent));
+          assert.equal(found, accept, `${sent}, and the answer has ${found}, not ${accept}.`);
         }
       },
     },
@@ -83,11 +87,12 @@ export const exercise: Exercise = {
     {
       claim: 'the bytes behind the head are kept',
       async run(work) {
-        const { readHandshake } = await load(work);
+        const own = await load(work);
         const frame = Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x68, 0x69]);
-        const rest = readHandshake(Buffer.concat([request, frame]))?.rest;
+        const sent = `8 bytes followed the head, ${frame.toString('hex')}`;
+        const rest = answerTo(Buffer.concat([request, frame]), own, sent)?.rest;
         const shown = rest === undefined ? 'nothing' : `"${rest.toString('hex')}"`;
-        const message = `8 bytes followed the head, ${frame.toString('hex')}, and rest is ${shown}.`;
+        const message = `${sent}, and rest is ${shown}.`;
         assert.ok(rest !== undefined && frame.equals(rest), message);
       },
     },

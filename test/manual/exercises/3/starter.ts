@@ -9,6 +9,10 @@
  *    header it throws an `Error`.
  * 3. It computes the accept value: the SHA-1 of the key and `guid`, one behind the other, in base64.
  * 4. `rest` has the bytes behind the head.
+ *
+ * Some functions: `text.indexOf(part)` is the position of a part, or -1 if there is none. `text.slice(start, end)` is a part,
+ * `text.split('\r\n')` an array of lines, `text.trim()` is without spaces at both ends, and `text.toLowerCase()` in small letters.
+ * `bytes.subarray(start)` is the Buffer from `start` on. Each character of `head` below is one byte of `bytes`.
  */
 import { createHash } from 'node:crypto';
 
@@ -30,6 +34,7 @@ export function sha1(text: string): string {
 /** @param bytes all bytes that have arrived @throws Error if the request has no key */
 export function readHandshake(bytes: Buffer): Answer | undefined {
   const head = bytes.toString('latin1');
+  // A regular expression, as in regcomp(3); `[1]` is what its parentheses matched, `?? ''` is for no match.
   const key = /\r\nSec-WebSocket-Key: (.*)\r\n/.exec(head)?.[1] ?? '';
   const accept = sha1(key);
   const response =
