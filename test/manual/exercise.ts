@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import { root } from '../support/documents.ts';
 import { exercises } from './exercises/all.ts';
 import { checkFile, typeFaults, writeStarter } from './exercises/run.ts';
@@ -24,8 +25,29 @@ if (!existsSync(path)) {
   writeStarter(number, exercise, folder);
   console.log(`${shown} is new. Edit it, and run this again.`);
 }
+
+/** Ends the process, and the servers that it has started, if the learner's code blocks it for five seconds. */
+const watchdog = new Worker(
+  `const { parentPort, workerData } = require('node:worker_threads');
+  let last = Date.now();
+  parentPort.on('message', () => { last = Date.now(); });
+  setInterval(() => {
+    if (Date.now() - last < 5000) return;
+    require('node:fs').writeSync(2, workerData);
+    require('node:child_process').spawnSync('pkill', ['-KILL', '-P', String(process.pid)]);
+    process.kill(process.pid, 'SIGKILL');
+  }, 500);`,
+  {
+    eval: true,
+    workerData: `${shown}: your code has run for 5 seconds without a break. Does a loop never end?\n`,
+  },
+);
+const heartbeat = setInterval(() => watchdog.postMessage('alive'), 500);
+
 try {
   const outcomes = await checkFile(exercise, path);
+  clearInterval(heartbeat);
+  await watchdog.terminate();
   process.stdout.write(typeFaults(path));
   for (const { claim, fault } of outcomes) {
     console.log(`${fault === undefined ? '  ok  ' : '  no  '}${claim}`);
@@ -41,4 +63,6 @@ try {
 } catch (error) {
   console.error((error as Error).message);
   process.exitCode = 1;
+  clearInterval(heartbeat);
+  await watchdog.terminate();
 }

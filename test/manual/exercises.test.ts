@@ -41,7 +41,7 @@ describe('the exercises', { concurrency: 3 }, () => {
   }
 });
 
-test('make exercise writes the starter once, names wrong types, and exits with 1 until the exercise is done', () => {
+test('make exercise writes the starter once, names wrong types, loops and lines, and exits with 1 until the exercise is done', () => {
   const folder = temporaryFolder();
   const own = join(folder, '1');
   const solution = fileFor(1, exercises.get(1)!, 'solution', own);
@@ -60,4 +60,11 @@ test('make exercise writes the starter once, names wrong types, and exits with 1
   const third = run('export const = 1;\n');
   assert.match(third.stderr, /table\.ts:1:\d+: ERROR/);
   assert.equal(third.status, 1);
+  const loops = solution.replace('table.size++;', 'for (;;);');
+  assert.match(
+    run(loops).stderr,
+    /1\/table\.ts: your code has run for 5 seconds .* Does a loop never end\?\n/,
+  );
+  const throws = run(solution.replace('table.size++;', "throw new Error('full');"));
+  assert.match(throws.stdout, /^ {6}full \(table\.ts, line \d+\)$/m);
 });
