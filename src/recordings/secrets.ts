@@ -9,11 +9,30 @@ const secretName =
 /** These match `secretName`, but are not secret. */
 const publicHeaders: ReadonlySet<string> = new Set(['sec-websocket-key', 'sec-websocket-accept']);
 
-const jsonWebToken = /\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*/g;
+/** The characters of JSON Web Tokens, at least as many as the shortest token has. */
+const tokenCharacters = /[\w.-]{11,}/g;
 const authorization = /\b(bearer|basic) +[\w.~+/=-]{4,}/gi;
 
 function redactWords(text: string): string {
-  return text.replace(jsonWebToken, hidden).replace(authorization, `$1 ${hidden}`);
+  const withoutTokens = text.includes('eyJ') ? text.replace(tokenCharacters, redactWebTokens) : text;
+  return withoutTokens.replace(authorization, `$1 ${hidden}`);
+}
+
+/**
+ * Replaces JSON Web Tokens: three parts joined by dots, the first of which begins with `{"` in Base64. One regular expression
+ * would take quadratic time, because it would read the rest of a part again for each beginning in it.
+ */
+function redactWebTokens(word: string): string {
+  const parts = word.split('.');
+  const kept: string[] = [];
+  for (let i = 0; i < parts.length; i++) {
+    const part = parts[i]!;
+    const mayBegin = i + 2 < parts.length && parts[i + 1] !== '';
+    const start = mayBegin ? part.search(/\beyJ[\w-]{5}/) : -1;
+    kept.push(start < 0 ? part : part.slice(0, start) + hidden);
+    if (start >= 0) i += 2;
+  }
+  return kept.join('.');
 }
 
 function isSecret(name: string): boolean {

@@ -46,6 +46,21 @@ test('credentials in header fields are replaced, including those offered as subp
   assert.equal(offered, 'graphql-transport-ws, ***');
 });
 
+test('a JSON Web Token is found inside a word, and text that only resembles tokens takes linear time', () => {
+  const cases: Record<string, string> = {
+    '/eyJhbGciOi.eyJzdWIi.c2ln/x': '/***/x',
+    '/a-eyJhbGciOi.eyJzdWIi.': '/a-***',
+    '/a.b.eyJhbGciOi.eyJzdWIi.c2ln.d.eyJhbGciOi.e.f': '/a.b.***.d.***',
+    '/eyJhbGciOi.eyJzdWIi': '/eyJhbGciOi.eyJzdWIi',
+    '/eyJhbGciOi..c2ln': '/eyJhbGciOi..c2ln',
+    '/eyJhb.eyJzdWIi.c2ln': '/eyJhb.eyJzdWIi.c2ln',
+    '/heyJhbGciOi.eyJzdWIi.c2ln': '/heyJhbGciOi.eyJzdWIi.c2ln',
+  };
+  for (const [url, expected] of Object.entries(cases)) assert.equal(redactUrl(url), expected);
+  const { content } = redactEvent(text('-eyJaaaaa'.repeat(200_000)), true);
+  assert.equal(content?.bytes.length, 1_800_000);
+});
+
 function text(bytes: string): FrameEvent {
   const content = { isText: true, bytes: Buffer.from(bytes) };
   const raw = Buffer.from('00', 'hex');
