@@ -2,7 +2,7 @@
  * Reads a packet capture of one TCP connection, from tcpdump (pcap) or Wireshark (pcapng), and puts each direction's bytes in
  * order.
  */
-import { Buffer } from 'node:buffer';
+import type { Buffer } from 'node:buffer';
 import { opcodeNames } from '../protocol/codes.ts';
 import type { SentBytes } from './explain.ts';
 import { beginsHandshake } from './handshake.ts';
@@ -78,10 +78,10 @@ function inOrder(segments: readonly Segment[]): SentBytes[] {
   const first = segments.find(({ data }) => data.length > 0);
   const client = opener ?? (first !== undefined && isFromServer(first.data) ? first.to : first?.from);
   const chunks: SentBytes[] = [];
-  /** By sender: the next sequence number, and segments that arrived ahead of it. */
+  /** By sender. */
   const flows = new Map<string, Flow>();
   for (const segment of segments) {
-    const flow = flows.get(segment.from) ?? { start: undefined, next: undefined, ahead: [] };
+    const flow = flows.get(segment.from) ?? { start: undefined, next: undefined, ahead: [], taken: 0 };
     flows.set(segment.from, flow);
     if (segment.isSyn) {
       const next = (segment.sequence + 1) >>> 0;
@@ -95,12 +95,12 @@ function inOrder(segments: readonly Segment[]): SentBytes[] {
     }
     if (segment.data.length === 0) continue;
     flow.next ??= firstSequence(segments, segment);
-    flow.ahead.push(segment);
+    addAhead(flow, segment);
     for (let taken = takeNext(flow); taken !== undefined; taken = takeNext(flow))
       if (taken.length > 0)
         chunks.push({ sender: segment.from === client ? 'client' : 'server', bytes: taken });
   }
-  if ([...flows.values()].some(({ ahead }) => ahead.length > 0))
+  if ([...flows.values()].some(({ ahead, taken }) => ahead.length > taken))
     throw new Error('the capture has a gap: some bytes were sent, but not captured');
   return chunks;
 }
@@ -109,8 +109,28 @@ function inOrder(segments: readonly Segment[]): SentBytes[] {
 interface Flow {
   /** The sequence number of the first byte, if the capture has the opening segment. */
   start: number | undefined;
+  /** The sequence number of the next byte. */
   next: number | undefined;
+  /** Segments that arrived ahead of it, by sequence number. The first `taken` ones have been taken. */
   ahead: Segment[];
+  taken: number;
+}
+
+/** Sequence numbers wrap around, so only their difference can be compared. */
+const distance = (sequence: number, from: number) => (sequence - from) | 0;
+
+/** Inserts the segment by its sequence number, behind those with the same one. */
+function addAhead(flow: Flow, segment: Segment): void {
+  const { ahead, taken } = flow;
+  let low = taken;
+  let high = ahead.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (distance(ahead[middle]!.sequence, segment.sequence) > 0) high = middle;
+    else low = middle + 1;
+  }
+  if (low === ahead.length) ahead.push(segment);
+  else ahead.splice(low, 0, segment);
 }
 
 /** The first sequence number of a flow whose opening was not captured: its first segments may be out of order. */
@@ -118,7 +138,7 @@ function firstSequence(segments: readonly Segment[], { from, sequence }: Segment
   let least = 0;
   for (const other of segments)
     if (other.from === from && other.data.length > 0)
-      least = Math.min(least, (other.sequence - sequence) | 0);
+      least = Math.min(least, distance(other.sequence, sequence));
   return (sequence + least) >>> 0;
 }
 
@@ -133,12 +153,14 @@ function isFromServer(data: Buffer): boolean {
 
 /** Takes the segment with the next bytes, without retransmitted ones. */
 function takeNext(flow: Flow): Buffer | undefined {
+  const { ahead, taken } = flow;
   const next = flow.next!;
-  // Sequence numbers wrap around, so only their difference can be compared.
-  const at = flow.ahead.findIndex(({ sequence }) => ((sequence - next) | 0) <= 0);
-  if (at < 0) return undefined;
-  const [{ sequence, data } = { sequence: 0, data: Buffer.alloc(0) }] = flow.ahead.splice(at, 1);
-  const fresh = data.subarray(Math.min(data.length, (next - sequence) | 0));
+  const segment = ahead[taken];
+  if (segment === undefined || distance(segment.sequence, next) > 0) return undefined;
+  flow.taken++;
+  if (flow.taken === ahead.length) Object.assign(flow, { ahead: [], taken: 0 });
+  const { sequence, data } = segment;
+  const fresh = data.subarray(Math.min(data.length, distance(next, sequence)));
   flow.next = (next + fresh.length) >>> 0;
   return fresh;
 }

@@ -12,6 +12,7 @@ import {
   beginsHandshake,
   explainHandshake,
   extensionsOf,
+  hasHeadEnd,
   requestOf,
   type UpgradeRequest,
 } from './handshake.ts';
@@ -28,6 +29,9 @@ export interface ExplainSettings {
   readonly isCompressed: boolean;
 }
 
+/** More would need gigabytes of memory, and nobody reads so many. */
+const maxExplanations = 50_000;
+
 interface Side {
   readonly sender: Role;
   /** All input of the sender. */
@@ -37,6 +41,8 @@ interface Side {
   at: number;
   /** The size of input at which the next frame can be complete. */
   needed: number;
+  /** The end of a handshake has been looked for up to here. */
+  searched: number;
   frames: FrameStream | undefined;
 }
 
@@ -52,7 +58,7 @@ const usualParameters: DeflateParameters = {
 export function explain(chunks: readonly SentBytes[], { isCompressed }: ExplainSettings): Explanation[] {
   const newSide = (sender: Role): Side => {
     const input = Buffer.concat(chunks.filter(chunk => chunk.sender === sender).map(({ bytes }) => bytes));
-    return { sender, input, bytes: input.subarray(0, 0), at: 0, needed: 0, frames: undefined };
+    return { sender, input, bytes: input.subarray(0, 0), at: 0, needed: 0, searched: 0, frames: undefined };
   };
   const sides = { client: newSide('client'), server: newSide('server') };
   const all: Explanation[] = [];
@@ -63,7 +69,15 @@ export function explain(chunks: readonly SentBytes[], { isCompressed }: ExplainS
   function step(side: Side, isLast: boolean): boolean {
     const { sender, bytes, at } = side;
     if (at >= bytes.length) return false;
+    if (all.length >= maxExplanations) {
+      if (isLast)
+        ignoreRest(side, `explain stops after ${maxExplanations} frames; explain a part of the bytes`);
+      return false;
+    }
     if (side.frames === undefined && at === 0 && beginsHandshake(bytes, at) !== undefined) {
+      const { searched } = side;
+      side.searched = bytes.length;
+      if (!isLast && !hasHeadEnd(bytes, at, searched)) return false;
       const handshake = explainHandshake(bytes, at, sender, request);
       if (handshake.missing > 0 && !isLast) return false;
       if (sender === 'client') request = requestOf(bytes, handshake);

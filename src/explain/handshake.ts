@@ -210,6 +210,12 @@ function lineEndOf(bytes: Buffer, start: number): '\r\n' | '\n' {
   return feed > start && bytes[feed - 1] !== 0x0d ? '\n' : '\r\n';
 }
 
+/** Whether `bytes` have the empty line that ends the head. @param searched they do not have it before this index */
+export function hasHeadEnd(bytes: Buffer, start: number, searched: number): boolean {
+  const lineEnd = lineEndOf(bytes, start);
+  return bytes.indexOf(lineEnd + lineEnd, Math.max(start, searched - 3), 'latin1') >= 0;
+}
+
 function readLines(head: string, start: number, lineEnd: string): HeaderField[] {
   let at = start;
   const fields: HeaderField[] = [];

@@ -57,22 +57,26 @@ export function readPacketDump(text: string): Buffer[] | undefined {
   return packets.length === 0 ? undefined : packets.map(pieces => Buffer.concat(pieces));
 }
 
-const escaped = /\\x([\da-f]{2})|\\u00([\da-f]{2})|\\([0-7]{3})|\\(.)|([^\\])/gi;
+const escaped = /\\x([\da-f]{2})|\\u00([\da-f]{2})|\\([0-7]{3})|\\(.?)/gi;
 const named: Readonly<Record<string, number>> = { n: 10, r: 13, t: 9, 0: 0, a: 7, b: 8, f: 12, v: 11, e: 27 };
 
 /** A string of C, Python or JavaScript: `b'\x81\x05Hello'`. */
 function readEscapes(text: string): Buffer | undefined {
   if (!/\\x[\da-f]{2}|\\u00[\da-f]{2}/i.test(text)) return undefined;
   const [, , quoted] = /^[bBu]?(["']?)(.*)\1;?$/s.exec(text) ?? [];
-  const bytes: number[] = [];
-  for (const [, hex, unicode, octal, letter, plain] of (quoted ?? text).matchAll(escaped)) {
-    const code = hex ?? unicode;
-    if (code !== undefined) bytes.push(parseInt(code, 16));
-    else if (octal !== undefined) bytes.push(parseInt(octal, 8));
-    else if (letter !== undefined) bytes.push(named[letter] ?? letter.charCodeAt(0));
-    else bytes.push(...Buffer.from(plain!));
+  const string = quoted ?? text;
+  const bytes = Buffer.allocUnsafe(Buffer.byteLength(string));
+  let size = 0;
+  let end = 0;
+  for (const { index, 0: all, 1: hex, 2: unicode, 3: octal, 4: letter } of string.matchAll(escaped)) {
+    size += bytes.write(string.slice(end, index), size);
+    end = index + all.length;
+    if (octal !== undefined) bytes[size++] = parseInt(octal, 8);
+    else if (letter === undefined) bytes[size++] = parseInt(hex ?? unicode!, 16);
+    else if (letter !== '') bytes[size++] = named[letter] ?? letter.charCodeAt(0);
   }
-  return Buffer.from(bytes);
+  size += bytes.write(string.slice(end), size);
+  return bytes.subarray(0, size);
 }
 
 /** An array of decimal numbers: `[129, 5, 72]`, `Uint8Array(3) [129, 5, 72]`, `{"type":"Buffer","data":[129,5,72]}`. */

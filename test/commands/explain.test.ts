@@ -11,6 +11,7 @@ function run(words: readonly string[], input: string | Uint8Array = '') {
   const { status, stdout, stderr } = spawnSync(process.execPath, [serverScript, 'explain', ...words], {
     input,
     encoding: 'utf8',
+    maxBuffer: 128 * 1024 * 1024,
   });
   return { status, stdout, stderr };
 }
@@ -35,6 +36,16 @@ describe('pollywog explain', () => {
       run(['-'], hello),
     ];
     for (const other of others) assert.deepEqual(other, { status, stdout, stderr });
+  });
+
+  test('stops after 50,000 frames instead of running out of memory', () => {
+    const pongs = Buffer.alloc(4 * 1024 * 1024, Buffer.from([0x8a, 0]));
+    const { status, stdout } = run(['-', '--role', 'server'], pongs);
+    assert.equal(status, 0);
+    assert.match(
+      stdout,
+      /\n4094304 bytes not read\n.*: explain stops after 50000 frames; explain a part of the bytes\n$/,
+    );
   });
 
   test('draws the frame as the RFC does', () => {

@@ -152,6 +152,28 @@ describe('a capture of one connection', () => {
     assert.equal(shown(raw(withoutSyn)), 'server HTTP');
   });
 
+  test('with a gap and 100,000 segments behind it is refused in a moment', { timeout: 10_000 }, () => {
+    const behind = Array.from(
+      { length: 100_000 },
+      (_, i): Segment => ({ ...session[2]!, sequence: 5000 + i, data: 'x' }),
+    );
+    assert.throws(() => readCapture(raw([session[0]!, ...behind])), /the capture has a gap/);
+  });
+
+  test('with segments in reverse order is put in order', () => {
+    const [opening] = session;
+    const text = 'abcdefghij';
+    const reversed = [...text]
+      .map((data, i): Segment => ({ from: 'client', sequence: opening!.sequence + 1 + i, data }))
+      .reverse();
+    assert.equal(
+      readCapture(raw([opening!, ...reversed]))
+        .map(({ bytes }) => bytes.toString())
+        .join(''),
+      text,
+    );
+  });
+
   test('that begins with a frame of the server knows it by its missing mask', () => {
     const frames: Segment[] = [
       { from: 'server', sequence: 1, data: '\x82\x02hi' },
