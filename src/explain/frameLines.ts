@@ -119,7 +119,7 @@ export function linesOfFrame(lines: FrameLines, frame: ShownFrame, mayKeep = tru
   message.length += frame.length;
   const line = lineOf(frame, {
     isCompressed: message.isCompressed,
-    ...payloadOfFragment(lines, message, frame),
+    ...payloadOfFragment(lines, message, frame, mayKeep),
   });
   if (!isFinal) return [...before, line];
   lines.message = undefined;
@@ -130,6 +130,13 @@ export function linesOfFrame(lines: FrameLines, frame: ShownFrame, mayKeep = tru
 }
 
 const nothing = Buffer.alloc(0);
+
+/** A copy outside Node's pool: a slice of the pool would keep 8 KiB in memory. */
+function ownCopy(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
 
 /** A message of one frame. */
 function linesOfWhole(
@@ -142,7 +149,7 @@ function linesOfWhole(
   lines.announced = undefined;
   if (isCompressed && announced !== undefined) return [inflatedLine(lines, frame, announced)];
   if (isCompressed && lines.direction === '<' && mayKeep) {
-    lines.waiting = { ...frame, head: Buffer.from(frame.head.subarray(0, shownLength)) };
+    lines.waiting = { ...frame, head: ownCopy(frame.head.subarray(0, shownLength)) };
     return [];
   }
   const opcode = frame.first! & 0x0f;
@@ -178,6 +185,7 @@ function payloadOfFragment(
   { messages }: FrameLines,
   message: UnfinishedMessage,
   { head, length }: ShownFrame,
+  mayKeep: boolean,
 ): { payload?: ShownPayload } {
   const { text, opcode, isCompressed } = message;
   // The inflated message follows in a line of its own.
@@ -186,7 +194,7 @@ function payloadOfFragment(
   if (text === undefined) return { payload: { isCut: length > 0 } };
   const next = Buffer.concat([text, head]);
   const isWhole = head.length === length && next.length <= readLength;
-  message.text = isWhole ? next : undefined;
+  message.text = isWhole && mayKeep ? ownCopy(next) : undefined;
   const [before, after] = [text, next].map(bytes => wholeText(bytes, true));
   if (before === undefined || after === undefined)
     return { payload: hasCredential(next) ? { isCut: true } : shownHex(head, !isWhole) };

@@ -351,6 +351,17 @@ test('incomplete messages hold a bounded part of each, and together at most the 
   assert.equal(crowded.trace.held, 0);
 });
 
+test('messages that begin with a byte each hold together at most the limit when they grow', () => {
+  const crowded = newFakeServer();
+  traceConnection(crowded.trace, 'all');
+  const connections = Array.from({ length: 6000 }, () => openFakeConnection(crowded, echo).connection);
+  for (const connection of connections) receive(connection, frame(opcode.text, 'x', { fin: false }));
+  for (const connection of connections)
+    receive(connection, frame(opcode.continuation, 'y'.repeat(1000), { fin: false }));
+  assert.ok(crowded.trace.held < maxTraceMemory + 2048, `${crowded.trace.held}`);
+  traceConnection(crowded.trace, 'off');
+});
+
 test('lines above the rate are left out, and counted', t => {
   t.mock.timers.enable({ apis: ['Date', 'setTimeout'], now: 1_700_000_000_000 });
   const { connection } = openFakeConnection(newFakeServer(), echo);
