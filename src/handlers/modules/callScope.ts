@@ -33,12 +33,12 @@ interface DeferredMembership {
   readonly isMember: boolean;
 }
 
-/** Those of the current call, in order. */
-let memberships: readonly DeferredMembership[] = [];
+/** The deferred joins and leaves of the current call, in order. */
+const memberships: DeferredMembership[] = [];
 
 /** Defers a join or leave. @param effect as for `defer` */
 export function deferMembership(membership: DeferredMembership, effect: () => void): void {
-  memberships = [...memberships, membership];
+  memberships.push(membership);
   defer(effect);
 }
 
@@ -55,7 +55,7 @@ export function deferredMembers(groups: object, group: string): ReadonlyMap<Conn
 export function deferEffects<T>(act: () => T): T {
   const outer = deferred;
   const effects: (() => void)[] = [];
-  const before = memberships;
+  const before = memberships.length;
   deferred = effects;
   let hasReturned = false;
   let result: T;
@@ -64,7 +64,7 @@ export function deferEffects<T>(act: () => T): T {
     hasReturned = true;
   } finally {
     deferred = outer;
-    if (!hasReturned || outer === undefined) memberships = before;
+    if (!hasReturned || outer === undefined) memberships.length = before;
   }
   if (outer !== undefined) outer.push(...effects);
   else for (const effect of effects) effect();
