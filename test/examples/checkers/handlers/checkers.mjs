@@ -88,10 +88,13 @@ export default {
   },
 
   message(connection, message, server) {
+    const accept = () => {
+      connection.data.refusals = 0;
+    };
     try {
       const change = act(connection, read(message), server);
-      connection.data.refusals = 0;
-      return change?.catch(error => refuse(connection, error));
+      if (change === undefined) accept();
+      return change?.then(accept).catch(error => refuse(connection, error));
     } catch (error) {
       refuse(connection, error);
     }
@@ -368,7 +371,7 @@ function record(table, event, server, then) {
   if (event.type === 'seat' || next.next - next.fullAt > fullAfter || Date.now() - table.fullTime > day) {
     const full = fullEvent(next);
     events.push(full);
-    next = recordAfter(next, full);
+    next = { ...next, next: full.n + 1, fullAt: full.n };
   }
   return store(table, events, keptDays.playing, server, () => {
     table.record = next;

@@ -60,17 +60,27 @@ export function fullEvent({ next, seats, game, end }) {
 }
 
 /**
- * Adds up the messages of a channel. Others may have published there, too: what is not an event, or does not fit, is left out.
+ * The record that the messages of a channel add up to. Others may publish there, too: messages that are no events, or do not
+ * fit, are skipped.
  * @param {Iterable<unknown>} messages the values of their JSON, oldest first
  * @returns {TableRecord | undefined} undefined if the beginning is missing
  */
 export function recordOf(messages) {
+  const events = /** @type {readonly TableEvent[]} */ ([...messages]);
+  // The newest event `game` has everything before it.
+  let at = events.length;
   /** @type {TableRecord | undefined} */
   let record;
-  for (const message of messages) {
-    try {
-      record = recordAfter(record, /** @type {TableEvent} */ (message));
-    } catch {}
-  }
+  while (record === undefined && at > 0) record = recordIfValid(undefined, events[--at]);
+  for (const event of events.slice(at + 1)) record = recordIfValid(record, event) ?? record;
   return record;
+}
+
+/** @param {TableRecord | undefined} record @param {TableEvent | null | undefined} event */
+function recordIfValid(record, event) {
+  try {
+    return event ? recordAfter(record, event) : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -300,11 +300,18 @@ describe('a table', () => {
       move: notation,
     });
     const begun = { n: 0, type: 'game', seats, moves: [] };
-    const movesOf = (/** @type {object[]} */ ...events) => recordOf(events)?.game.moves;
+    const movesOf = (/** @type {(object | null)[]} */ ...events) => recordOf(events)?.game.moves;
     assert.deepEqual(movesOf(begun, move(1, '11-15'), move(2, '22-18')), ['11-15', '22-18']);
     assert.deepEqual(movesOf(begun, move(1, '11-15'), move(1, '22-18')), ['11-15']);
     assert.deepEqual(movesOf(begun, move(1, '11-15'), move(3, '22-18')), ['11-15']);
     assert.equal(movesOf(move(1, '11-15')), undefined);
+    const later = { ...begun, n: 2, moves: ['11-15'] };
+    assert.deepEqual(movesOf(begun, move(1, '9-13'), later, null, move(3, '22-18'), null), [
+      '11-15',
+      '22-18',
+    ]);
+    const impossible = { ...later, moves: ['11-14'] };
+    assert.deepEqual(movesOf(begun, move(1, '9-13'), impossible, move(2, '22-18')), ['9-13', '22-18']);
     const end = { winner: 'red', why: 'white resigned' };
     assert.deepEqual(recordOf([{ ...begun, n: 9, end }])?.end, end);
     assert.deepEqual(recordOf([begun, { n: 1, type: 'end', end }])?.end, end);
