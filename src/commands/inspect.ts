@@ -5,26 +5,27 @@
  * else: no commands. The control socket's file mode keeps other users out, but any user and any page on this machine can connect to
  * a TCP port. So:
  *
- * - The printed link works once. It leads to a path with another secret, which is not in the terminal and not in the arguments of a
- *   process, where other users could see it.
- * - The Host field must name this port on 127.0.0.1, because DNS rebinding leads foreign names here.
- * - A WebSocket needs the Origin of this page, and no request may be from a page of another site.
+ * - The printed link works once. It redirects to a path with another secret. Other users cannot see that one in the terminal or in the
+ *   arguments of a process.
+ * - The Host field must name this port on 127.0.0.1, because DNS rebinding points foreign names here.
+ * - A WebSocket needs the Origin of this page. Pages of other sites may not load anything.
  */
-import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { isEqual } from '../access/tokens.ts';
 import { inspectorPath } from '../handlers/inspector/messages.ts';
 
 /** Connections of browsers at once: a page needs three. */
 const maxBrowserConnections = 16;
 
-/** The page over the control socket: the link, which works once, and how to end it. */
+/** The running forwarder. Its link works once. */
 export interface LocalInspector {
   readonly link: string;
   close(): void;
 }
 
-interface Door {
+interface Forwarder {
   readonly controlSocket: string;
   /** The first segments of the paths of the link and of the page. */
   readonly linkSecret: string;
@@ -37,20 +38,20 @@ interface Door {
 /** Listens for a browser on this machine. */
 export async function openLocalInspector(controlSocket: string): Promise<LocalInspector> {
   const newSecret = () => randomBytes(32).toString('base64url');
-  const door: Door = {
+  const forwarder: Forwarder = {
     controlSocket,
     linkSecret: newSecret(),
     pageSecret: newSecret(),
     isLinkUsed: false,
     host: '',
   };
-  const server = createServer((request, response) => answer(door, request, response));
+  const server = createServer((request, response) => answer(forwarder, request, response));
   server.maxConnections = maxBrowserConnections;
-  server.on('upgrade', (request, socket: Socket, head: Buffer) => upgrade(door, request, socket, head));
+  server.on('upgrade', (request, socket: Socket, head: Buffer) => upgrade(forwarder, request, socket, head));
   await listen(server);
-  door.host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  forwarder.host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
-    link: `http://${door.host}/${door.linkSecret}`,
+    link: `http://${forwarder.host}/${forwarder.linkSecret}`,
     close() {
       server.close();
       server.closeAllConnections();
@@ -71,34 +72,39 @@ interface Refusal {
 }
 
 /** @returns the path behind the page's secret, such as `/inspect`, or why the request is refused */
-function pathBehindSecret(door: Door, { headers, url = '' }: IncomingMessage): string | Refusal {
-  if (headers.host !== door.host) return { status: 403, reason: `the host in the URL must be ${door.host}` };
+function pathBehindSecret(forwarder: Forwarder, { headers, url = '' }: IncomingMessage): string | Refusal {
+  if (headers.host !== forwarder.host)
+    return { status: 403, reason: `the host in the URL must be ${forwarder.host}` };
   const [, secret = '', rest = ''] = /^\/([\w-]*)(\/[\w./-]*)?$/.exec(url) ?? [];
-  if (!isSecret(secret, door.pageSecret))
+  if (!isEqual(secret, forwarder.pageSecret))
     return { status: 404, reason: 'wrong link; pollywog inspect prints a new one' };
   const isPage = rest === inspectorPath || rest.startsWith(`${inspectorPath}/`);
-  // The control socket would carry out commands at other paths.
+  // At other paths, the control socket runs commands.
   if (!isPage || rest.includes('..')) return { status: 404, reason: 'no such page' };
   return rest;
 }
 
-function isSecret(given: string, secret: string): boolean {
-  return given.length === secret.length && timingSafeEqual(Buffer.from(given), Buffer.from(secret));
-}
-
-function answer(door: Door, incoming: IncomingMessage, response: ServerResponse): void {
+function answer(forwarder: Forwarder, incoming: IncomingMessage, response: ServerResponse): void {
   incoming.resume();
   const isFromOtherSite = /^(?:cross-site|same-site)$/.test(String(incoming.headers['sec-fetch-site'] ?? ''));
-  if (incoming.method !== 'GET') return refuse(response, { status: 405, reason: 'only GET is allowed here' });
-  if (incoming.headers.host === door.host && isSecret((incoming.url ?? '').slice(1), door.linkSecret))
-    return useLink(door, response);
-  const path = pathBehindSecret(door, incoming);
+  const { method = '' } = incoming;
+  if (method !== 'GET' && method !== 'HEAD')
+    return refuse(response, { status: 405, reason: 'only GET and HEAD are allowed here' });
+  // Programs that preview links send HEAD.
+  if (
+    method === 'GET' &&
+    incoming.headers.host === forwarder.host &&
+    isEqual((incoming.url ?? '').slice(1), forwarder.linkSecret)
+  )
+    return useLink(forwarder, response);
+  const path = pathBehindSecret(forwarder, incoming);
   if (typeof path !== 'string') return refuse(response, path);
   if (isFromOtherSite && incoming.headers['sec-fetch-mode'] !== 'navigate')
-    return refuse(response, { status: 403, reason: 'pages of other sites get nothing' });
+    return refuse(response, { status: 403, reason: 'pages of other sites may not load this' });
   const accept = incoming.headers['accept-encoding'];
   const forwarded = request({
-    socketPath: door.controlSocket,
+    socketPath: forwarder.controlSocket,
+    method,
     path,
     headers: { Connection: 'close', ...(accept === undefined ? {} : { 'Accept-Encoding': accept }) },
   });
@@ -115,16 +121,16 @@ function answer(door: Door, incoming: IncomingMessage, response: ServerResponse)
   forwarded.end();
 }
 
-/** The link leads to the page once. */
-function useLink(door: Door, response: ServerResponse): void {
-  if (door.isLinkUsed)
+/** The link redirects to the page once. */
+function useLink(forwarder: Forwarder, response: ServerResponse): void {
+  if (forwarder.isLinkUsed)
     return refuse(response, {
       status: 403,
       reason: 'this link was used already; run pollywog inspect again',
     });
-  door.isLinkUsed = true;
+  forwarder.isLinkUsed = true;
   response.writeHead(303, {
-    Location: `/${door.pageSecret}${inspectorPath}`,
+    Location: `/${forwarder.pageSecret}${inspectorPath}`,
     'Cache-Control': 'no-store',
     'Referrer-Policy': 'no-referrer',
   });
@@ -139,12 +145,12 @@ function refuse(response: ServerResponse, { status, reason }: Refusal): void {
 /** The fields of a handshake that the control socket gets. */
 const forwardedFields = ['sec-websocket-key', 'sec-websocket-version', 'sec-websocket-protocol'];
 
-function upgrade(door: Door, incoming: IncomingMessage, browser: Socket, head: Buffer): void {
-  const path = pathBehindSecret(door, incoming);
+function upgrade(forwarder: Forwarder, incoming: IncomingMessage, browser: Socket, head: Buffer): void {
+  const path = pathBehindSecret(forwarder, incoming);
   if (typeof path !== 'string') return refuseUpgrade(browser, path);
-  if (path !== inspectorPath || incoming.headers.origin !== `http://${door.host}`)
+  if (path !== inspectorPath || incoming.headers.origin !== `http://${forwarder.host}`)
     return refuseUpgrade(browser, { status: 403, reason: 'only the page of this address may connect' });
-  const server = connect({ path: door.controlSocket });
+  const server = connect({ path: forwarder.controlSocket });
   const end = () => {
     browser.destroy();
     server.destroy();
@@ -169,7 +175,9 @@ function upgrade(door: Door, incoming: IncomingMessage, browser: Socket, head: B
 
 function refuseUpgrade(socket: Socket, { status, reason }: Refusal): void {
   socket.on('error', () => {});
+  // A browser that does not end its side must not occupy one of the few places.
   socket.end(
     `HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n${reason}\n`,
+    () => socket.destroy(),
   );
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { get } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
@@ -31,7 +32,7 @@ describe('pollywog inspect', () => {
   let server: OpenServer;
   let child: ChildProcess;
   let link: URL;
-  /** Where the link leads: `/SECRET/inspect`. */
+  /** The target of the link: `/SECRET/inspect`. */
   let page: URL;
 
   before(async () => {
@@ -78,7 +79,7 @@ describe('pollywog inspect', () => {
     await assert.rejects(openInspector(server.port), /404 the inspector is off/);
   });
 
-  test('gives nothing to a rebound Host, to other origins, and without the secret', async () => {
+  test('refuses a rebound Host, other origins, and requests without the secret', async () => {
     const { port } = link;
     const evil = { Host: `evil.example:${port}` };
     assert.equal((await fetchFrom(page, evil)).status, 403);
@@ -126,6 +127,25 @@ describe('pollywog inspect', () => {
       openInspector(Number(page.port), { headers: own(), path: `/${secret}/echo` }),
       /^Error: 404 /,
     );
+  });
+
+  test('answers HEAD, with which the page asks whether the server runs', async () => {
+    assert.equal((await fetch(page, { method: 'HEAD' })).status, 200);
+    assert.equal((await fetch(page, { method: 'POST' })).status, 405);
+  });
+
+  test('closes refused connections whose client keeps its side open', async () => {
+    const sockets: Socket[] = [];
+    for (let i = 0; i < 20; i++) {
+      const socket = connect({ host: page.hostname, port: Number(page.port), allowHalfOpen: true });
+      sockets.push(socket.resume());
+      socket.write(
+        `GET /x HTTP/1.1\r\nHost: ${page.host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`,
+      );
+      await once(socket, 'end');
+    }
+    assert.equal((await fetchFrom(page)).status, 200);
+    for (const socket of sockets) socket.destroy();
   });
 
   test('ends with Ctrl-C', async () => {
