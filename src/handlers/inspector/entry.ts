@@ -1,4 +1,4 @@
-/** Who may open the inspector: the one place of its rules. */
+/** The rules of entry to the inspector. */
 import type { Tokens } from '../../access/tokens.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
 import type { Head } from '../../protocol/http/head.ts';
@@ -7,23 +7,23 @@ import { hostOf, isInNetwork, parseIp, parseNetwork } from '../../protocol/ipAdd
 import { asksForWebSocket } from '../../protocol/websocket/handshake.ts';
 import type { Connection } from '../../records/records.ts';
 
-/** `granted`: no token is needed. `token`: only with the API token, because of `why`, a sentence. */
+/** `granted`: the client needs no token. `token`: it needs the API token, for the reason `why`, a sentence. */
 export type InspectorEntry = { readonly kind: 'granted' } | { readonly kind: 'token'; readonly why: string };
 
 const granted: InspectorEntry = { kind: 'granted' };
 
 /**
- * Decides about a request for the page or its WebSocket.
+ * Judges a request for the page or its WebSocket.
  *
- * The inspector shows all traffic, so it is off without `--inspect`. The control socket always has it: the mode of the socket's
- * file is the authentication. Without a token, both ends must be on this machine and the page must be this server's own:
+ * The inspector shows all traffic, so it is off without `--inspect`. On the control socket it is always on: the mode of the
+ * socket's file is the authentication. A client without a token must be this server's page, in a browser on this machine:
  *
- * - The peer's address is a loopback address: no other machine connects.
- * - The Host field names this machine. DNS rebinding leads a foreign name to 127.0.0.1, but the browser sends that name.
- * - The Origin field equals it. A browser sends the true origin of every page that opens a WebSocket.
- * - Nothing shows a proxy, whose requests also have a loopback address.
+ * - The peer has a loopback address, so it is on this machine.
+ * - The Host field names this machine. DNS rebinding points a foreign name at 127.0.0.1, but the browser still sends that name.
+ * - The Origin field names the same host. A browser sends the true origin of every page that opens a WebSocket.
+ * - No sign of a proxy: a proxy on this machine forwards the requests of strangers from a loopback address.
  *
- * Everything else needs the API token, in the first message.
+ * All other clients send the API token in the first message.
  * @throws ProtocolError 403 if no token would help, 404 if the inspector is off
  */
 export function judgeEntry(connection: Connection, head: Head, { api }: Tokens): InspectorEntry {
@@ -43,15 +43,18 @@ export function judgeEntry(connection: Connection, head: Head, { api }: Tokens):
   return { kind: 'token', why };
 }
 
-/** Fields that proxies add. nginx adds none unless it is configured: that is why Host and Origin must be local, too. */
-const proxyField = /^(?:forwarded|x-forwarded-.*|x-real-ip|via)$/;
+/** Fields that proxies add. nginx adds none by default, so Host and Origin must be local as well. */
+const proxyField =
+  /^(?:(?:x[-_])?forwarded(?:[-_].*)?|x[-_]original[-_].*|x[-_]envoy[-_].*|x[-_]real[-_]ip|.*[-_](?:client|connecting|proxyuser)[-_]?ip|cdn[-_]loop|via)$/;
 
-/** The first sign that the client may not be a page of this server on this machine, a sentence; undefined without one. */
+/** The first sign that the client is not this server's page on this machine, a sentence; undefined if there is none. */
 function remoteSign(connection: Connection, head: Head): string | undefined {
   const { server, isProxied, address, security } = connection;
-  const { headers } = head;
+  const { headers, target } = head;
   if (server.configuration.trustProxy.length > 0) return 'this server has a proxy in front (--trust-proxy)';
   if (isProxied) return 'a proxy sent a PROXY header';
+  // RFC 9112 §3.2.2: only requests to proxies have the whole URL, whose host takes precedence over the Host field.
+  if (!target.startsWith('/')) return 'the request line has a full URL, as for a proxy';
   for (const name of headers.keys()) if (proxyField.test(name)) return `a proxy added the field ${name}`;
   if (!isLoopback(address)) return 'the client has no loopback address';
   const host = headers.get('host') ?? '';

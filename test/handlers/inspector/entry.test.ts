@@ -27,7 +27,7 @@ async function getPage(port: number, ...fields: string[]): Promise<string> {
   return `${answer.split(' ')[1]} ${answer.slice(answer.indexOf('\r\n\r\n') + 4).trim()}`;
 }
 
-/** Requests that a page of another site, a rebound name, or a proxy would cause, and why they are refused. */
+/** Requests of pages of other sites, to rebound names, and through proxies, with the reason of their refusal. */
 const strangers: readonly (readonly [
   name: string,
   headers: Readonly<Record<string, string>>,
@@ -35,7 +35,7 @@ const strangers: readonly (readonly [
 ])[] = [
   ['a page of another origin', { Origin: 'https://evil.example' }, /pages of this origin/],
   ['a page of another port', { Origin: 'http://localhost:1' }, /pages of this origin/],
-  ['a page without an origin of its own', { Origin: 'null' }, /pages of this origin/],
+  ['a sandboxed page', { Origin: 'null' }, /pages of this origin/],
   [
     'a rebound Host',
     { Host: 'evil.example:8080', Origin: 'http://evil.example:8080' },
@@ -50,6 +50,16 @@ const strangers: readonly (readonly [
   ['a proxy of the standard kind', { Forwarded: 'for=203.0.113.7' }, /forwarded/],
   ['a proxy that gives its protocol only', { 'X-Forwarded-Proto': 'https' }, /x-forwarded-proto/],
   ['a proxy with Via', { Via: '1.1 proxy' }, /via/],
+  ...[
+    'X-Forwarded',
+    'X_Forwarded_For',
+    'X-Original-Host',
+    'X-Client-IP',
+    'CF-Connecting-IP',
+    'True-Client-IP',
+    'Fastly-Client-IP',
+    'CDN-Loop',
+  ].map(name => [`a proxy with ${name}`, { [name]: '203.0.113.7' }, new RegExp(name.toLowerCase())] as const),
 ];
 
 describe('the inspector without a token', () => {
@@ -89,6 +99,12 @@ describe('the inspector without a token', () => {
     const headers = { Host: `localhost:${server.port}` };
     const answer = await exchange(server.port, handshakeRequest({ path: '/inspect', headers }));
     assert.match(answer.toString(), /^HTTP\/1\.1 403 .*not from a page of this server/s);
+  });
+
+  test('refuses a full URL in the request line, whose host is not the Host field', async () => {
+    const headers = { Host: `localhost:${server.port}`, Origin: `http://localhost:${server.port}` };
+    const request = handshakeRequest({ path: 'http://evil.example/inspect', headers });
+    assert.match((await exchange(server.port, request)).toString(), /^HTTP\/1\.1 403 .*as for a proxy/s);
   });
 
   test('refuses the page itself to strangers, with the reason', async () => {
@@ -155,7 +171,7 @@ test('without --inspect, neither the page nor its WebSocket exists', async t => 
   );
 });
 
-test('an inspector that is switched off while the server runs closes', async t => {
+test('set inspect false closes an open inspector', async t => {
   const server = await openServer(t, '--inspect');
   const client = await openInspector(server.port);
   await client.next('welcome');
@@ -169,7 +185,7 @@ test('behind --trust-proxy, a local page without a token gets nothing', async t 
   await assert.rejects(openInspector(server.port), /403 this server has a proxy in front \(--trust-proxy\)/);
 });
 
-test('a client without a loopback address gets nothing, whatever its Host and Origin', async t => {
+test('a client on a Unix socket gets nothing, even with a local Host and Origin', async t => {
   const path = join(temporaryFolder(), 'public.sock');
   const server = await startServerFor(t, '--inspect', '--listen', `unix:${path}`);
   const socket = connect({ path });
@@ -201,7 +217,7 @@ describe('the inspector with --api-token', () => {
     await client.closed;
   });
 
-  test('gives a page of another origin no chance to guess', async () => {
+  test('refuses a page of another origin even with the token', async () => {
     const headers = { ...proxied, Origin: 'https://evil.example' };
     await assert.rejects(openInspector(server.port, { headers, token }), /403 pages of this origin/);
   });
