@@ -6,10 +6,10 @@ const MiB = 1024 * KiB;
 /** Inspectors at once, for all users: one on the screen and one on the projector. */
 export const maxInspectors = 2;
 
-/** How often frames are sent to the page: often enough to look immediate. */
+/** Time between two messages with frames: short enough to look immediate. */
 export const inspectorTick = 100;
 
-/** Ticks between two comparisons of the list of connections: people read it, and it visits every connection. */
+/** Ticks between two comparisons of the list of connections. A comparison visits every connection. */
 export const ticksPerList = 3;
 
 /** Connections in an inspector's list. A page with more rows is neither fast nor readable. */
@@ -21,6 +21,9 @@ export const maxInspectedChannels = 200;
 /** Frames a second that an inspector decodes and shows. No one reads more, and decoding 10,000 would cost a tenth of a processor. */
 export const maxInspectedFrames = 200;
 
+/** Content that counts as one more of these frames: half a kilobyte can inflate to `maxDecodedFrame`. */
+export const contentPerFrame = 16 * KiB;
+
 /** Content of a frame that the page gets. The rest is in a recording. */
 export const maxShownContent = 4 * KiB;
 
@@ -28,13 +31,13 @@ export const maxShownContent = 4 * KiB;
 export const maxKeptFrames = 500;
 export const maxKeptBytes = 1 * MiB;
 
-/** The largest frame and message that an inspector decodes. Of larger ones it shows the header. */
+/** The largest frame and message that an inspector decodes. It shows only the headers of larger ones. */
 export const maxDecodedFrame = 256 * KiB;
 
 /** Lines of an inspector's recording, for its export. `--record` has no such limit. */
 export const maxExport = 2 * MiB;
 
-/** Output that waits for the page. Beyond it, frames are skipped and counted, and the list is sent later. */
+/** Output queued for the page. Above this, frames are skipped and counted, and changes of the list wait. */
 export const maxInspectorBacklog = 1 * MiB;
 
 /** Workbench connections of an inspector. */
@@ -43,7 +46,7 @@ export const maxWorkbenches = 4;
 /** Bytes of one `send` of the workbench: several frames of any kind, or one with an extended length of 64 bits. */
 export const maxWorkbenchSend = 128 * KiB;
 
-/** Bytes from the page that a workbench connection has not taken yet. Beyond it, `send` fails. */
+/** Bytes from the page that the server has not read from a workbench connection. Above this, `send` fails. */
 export const maxWorkbenchInput = 256 * KiB;
 
 /** Bytes of an answer in one message to the page. Until they are sent, the workbench takes no more from the server. */

@@ -1,12 +1,13 @@
 /**
  * The frames of one connection, for a page. A tap decodes the bytes in both directions, as recordings do, up to
- * `maxInspectedFrames` a second. Above that the decoding pauses until the next tick of the inspector, and frames are only counted:
- * the page gets a sample, and the number of those that it does not get.
+ * `maxInspectedFrames` a second. Above that rate, decoding pauses until the next tick, and frames are only counted: the page gets a
+ * sample, and the number of frames that it misses.
  */
 import { beginMidway } from '../../diagnostics/recordings.ts';
 import { addTap, removeTap, type Tap } from '../../diagnostics/tap.ts';
 import { log } from '../../log/log.ts';
 import {
+  contentPerFrame,
   maxDecodedFrame,
   maxExport,
   maxInspectedFrames,
@@ -76,17 +77,17 @@ export interface FrameWatch {
   readonly redactor: Redactor;
   readonly directions: Readonly<Record<Side, Direction>>;
   hasEnded: boolean;
-  /** Frames that may be decoded now; it grows with time. */
+  /** Frames that may be decoded now. It grows with time. */
   allowance: number;
   allowedAt: number;
   /** For the page. */
   frames: InspectedFrame[];
-  /** Frames since the last message to the page that were not decoded, and decoded ones that it does not get. */
+  /** Frames since the last message to the page: those that were not decoded, and decoded ones that the page does not get. */
   skipped: number;
   unshown: number;
   states: ConnectionState[];
   lastState: ConnectionState | undefined;
-  /** Client's frames: decoded or counted on arrival, and read by the server since then. */
+  /** The client's frames: those that have arrived, decoded or counted, and those that the server has read. */
   arrivedFrames: number;
   readFrames: number;
   readonly kept: Map<number, KeptFrame>;
@@ -98,7 +99,7 @@ export interface FrameWatch {
 
 const decoderLimits = { frame: maxDecodedFrame, message: maxDecodedFrame, isBeginningEnough: true };
 
-/** Frames that are decoded at least, once decoding resumes: a sample shows consecutive frames, such as a message and its echo. */
+/** The allowance at which decoding resumes: a sample has consecutive frames, such as a message and its echo. */
 const leastSample = 10;
 
 /** @param nextFrame the numbers of the frames */
@@ -189,7 +190,7 @@ function noteRead(watch: FrameWatch): void {
   else watch.skipped++;
 }
 
-/** Stops decoding. From here on, frames are counted. */
+/** Stops decoding. Later frames are only counted. */
 function stop(watch: FrameWatch): void {
   const { decoder, redactor, directions } = watch;
   if (decoder === undefined) return;
@@ -204,7 +205,7 @@ function stop(watch: FrameWatch): void {
   watch.skipped += Math.max(0, watch.readFrames - watch.arrivedFrames);
 }
 
-/** Decodes again, from the bytes that the server has not read. */
+/** Decodes again, beginning at the bytes that the server has not read. */
 function resume(watch: FrameWatch): void {
   const { connection } = watch;
   const { endpoint, input, inputStart, inputEnd } = connection;
@@ -217,24 +218,35 @@ function resume(watch: FrameWatch): void {
   if (input !== undefined) read(watch, 'client', input, inputStart, inputEnd);
 }
 
-/** Decoding has stopped within a chunk: counts the frames behind. */
+/** Decoding has stopped within a chunk: counts the frames in its rest. */
 function countRest(watch: FrameWatch, from: Side, rest: Buffer): void {
   const count = countFrames(rest, 0, rest.length, from === 'client');
   watch.skipped += count;
   if (from === 'client') watch.arrivedFrames += count;
 }
 
-/** Whether one more frame may be decoded. */
-function spendAllowance(watch: FrameWatch): boolean {
+/** Whether the event still fits the allowance, which it takes from. The allowance may become negative. */
+function spendAllowance(watch: FrameWatch, event: DecodedEvent): boolean {
   if (watch.allowance < 1) return false;
-  watch.allowance--;
+  watch.allowance -= 1 + Math.floor(contentSize(watch, event) / contentPerFrame);
   return true;
 }
+
+/** Bytes of content that the decoder has assembled or inflated for the event. */
+function contentSize({ connection }: FrameWatch, event: DecodedEvent): number {
+  if (event.kind !== 'frame') return 0;
+  const { content, opcode, isFinal } = event;
+  if (content !== undefined) return content.bytes.length;
+  // The decoder may have inflated this much before it gave up.
+  return opcode < 8 && isFinal && isDeflating(connection) ? maxDecodedFrame : 0;
+}
+
+const isDeflating = ({ endpoint }: Connection) => endpoint?.inflater !== undefined;
 
 function noteDecoded(watch: FrameWatch, event: DecodedEvent): void {
   const { decoder, frames, nextFrame, redactor } = watch;
   if (decoder === undefined) return;
-  if (!spendAllowance(watch)) {
+  if (!spendAllowance(watch, event)) {
     watch.skipped++;
     if (event.kind === 'frame' && event.from === 'client') watch.arrivedFrames++;
     stop(watch);
@@ -283,7 +295,7 @@ function noteFrame(watch: FrameWatch, event: FrameEvent, time: number): void {
   direction.isUnknown = false;
 }
 
-/** The redactor releases an event: frames of a message, when it is complete. */
+/** The redactor releases an event. It holds the frames of a message until the message is complete. */
 function release(watch: FrameWatch, event: RecordedEvent): void {
   record(watch, event);
   if (event.kind !== 'frame') return;
@@ -325,8 +337,11 @@ function newKept(
   from: Side,
   previous: number | undefined,
 ): KeptFrame {
-  const isDeflating = connection.endpoint?.inflater !== undefined;
-  return { frame, from, raw: undefined, isRedacted: false, isDeflating, previous, inflated: undefined };
+  return {
+    ...{ frame, from, previous },
+    ...{ raw: undefined, isRedacted: false, inflated: undefined },
+    isDeflating: isDeflating(connection),
+  };
 }
 
 /** Keeps the frame for explanations, and drops the oldest ones. */
@@ -379,7 +394,7 @@ function noteEnd(watch: FrameWatch): void {
   note(watch, 'end', why === '' ? `ended by the ${by}` : why);
   record(watch, { kind: 'end', at: performance.now() - since, by, why });
   watch.hasEnded = true;
-  // The states between two events within one turn.
+  // Within one turn, a connection can pass several states.
   const { state } = connection.endpoint ?? {};
   if (state !== undefined && state !== watch.lastState) watch.states.push(state);
   watch.states.push('ENDED');
@@ -393,8 +408,8 @@ function noteState(watch: FrameWatch): void {
 }
 
 /**
- * Called once a tick: continues the decoding, if it may.
- * @param isShown whether the page gets frames now: it is not paused, and reads what it gets
+ * Called once a tick. Resumes decoding if the allowance permits it.
+ * @param isShown whether the page gets frames now: it is not paused, and keeps up
  * @returns the frames since the last call; undefined if there are none
  */
 export function takeFrames(watch: FrameWatch, isShown: boolean): FramesMessage | undefined {
@@ -427,7 +442,7 @@ function refillAllowance(watch: FrameWatch): void {
   watch.allowedAt = now;
 }
 
-/** Whether decoding begins anew from the unread input. Frames that were shown or counted on arrival must have been read. */
+/** Whether decoding may begin again at the unread input. A frame that was shown or counted on arrival must not count twice. */
 function mayRestart({ decoder, connection, allowance, arrivedFrames, readFrames }: FrameWatch): boolean {
   if (arrivedFrames > readFrames && connection.input !== undefined) return false;
   return decoder === undefined ? allowance >= leastSample : isStuck(decoder, connection);
@@ -438,7 +453,7 @@ function restart(watch: FrameWatch): void {
   resume(watch);
 }
 
-/** Whether a new decoder would know more: the handshake happened behind TLS, or the context of the compression was lost. */
+/** Whether a new decoder would know more: this one saw no handshake, because of TLS, or has lost the compression context. */
 function isStuck(decoder: SessionDecoder, { endpoint }: Connection): boolean {
   if (endpoint === undefined) return false;
   return (['client', 'server'] as const).some(

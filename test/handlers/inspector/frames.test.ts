@@ -3,9 +3,14 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { constants, deflateRawSync } from 'node:zlib';
 import { WebSocket } from 'ws';
 import type { ConnectionState, InspectedFrame } from '../../../src/handlers/inspector/messages.ts';
-import { maxInspectedFrames, maxShownContent } from '../../../src/protocol/inspectorLimits.ts';
+import {
+  contentPerFrame,
+  maxInspectedFrames,
+  maxShownContent,
+} from '../../../src/protocol/inspectorLimits.ts';
 import { parseRecording } from '../../../src/recordings/recording.ts';
 import { type InspectorClient, openInspector } from '../../support/inspectorClient.ts';
 import { connectRaw, type RawClient } from '../../support/rawClient.ts';
@@ -256,6 +261,41 @@ describe('a watched connection', () => {
     socket.terminate();
   });
 
+  test('decodes few messages a second if each inflates to 256 KiB', async () => {
+    const compressed = await startServer('--inspect', '--compress', 'takeover');
+    const other = page;
+    try {
+      page = await openInspector(compressed.port);
+      const headers = {
+        'Sec-WebSocket-Extensions':
+          'permessage-deflate; client_no_context_takeover; server_no_context_takeover',
+      };
+      const client = await connectRaw(compressed.port, { path: '/broadcast', headers });
+      await watchClient(client);
+      const size = 262_000;
+      const deflated = deflateRawSync(Buffer.alloc(size, 'ribbit '), { finishFlush: constants.Z_SYNC_FLUSH });
+      const bomb = frame(1, deflated.subarray(0, -4), { rsv: 4 });
+      const bombs = 100;
+      const start = performance.now();
+      client.send(Buffer.concat(Array.from({ length: bombs }, () => bomb)));
+      let shown = 0;
+      let arrived = 0;
+      while (arrived < bombs) {
+        const { frames, skipped } = await page.next('frames');
+        shown += frames.filter(one => one.contentLength === size).length;
+        arrived += frames.length + skipped;
+      }
+      const cost = 1 + Math.floor(size / contentPerFrame);
+      const allowance = (1 + (performance.now() - start) / 1000) * maxInspectedFrames;
+      assert.ok(shown > 0 && (shown - 1) * cost < allowance, `${shown} shown`);
+      client.destroy();
+    } finally {
+      page.close();
+      page = other;
+      await compressed.kill();
+    }
+  });
+
   test('is exported as a recording, which ends where frames were left out', async () => {
     const socket = await open('/echo');
     const serial = await watchClient(socket);
@@ -299,7 +339,7 @@ describe('a watched connection', () => {
     socket.terminate();
   });
 
-  test('is never an inspector, nor a connection that does not exist', async () => {
+  test('cannot be an inspector, nor a connection that does not exist', async () => {
     const { added } = await page.next('connections');
     const { serial } = added.find(one => one.isInspector)!;
     page.send({ type: 'watch', serial });
