@@ -21,6 +21,7 @@ import {
   type InspectorSession,
   type Inspectors,
   inspectorLimits,
+  inspectorName,
   newSession,
   openForPage,
   sendFrames,
@@ -30,8 +31,6 @@ import {
 } from './session.ts';
 import { exportRecording } from './watch.ts';
 import { sendFromPage, shutWorkbench } from './workbench.ts';
-
-export const inspectorName = 'inspect';
 
 /** Adds the handler. It refuses every handshake unless the server has `--inspect`, or the request is from the control socket. */
 export function openInspectors(server: Server, channels: Channels, tokens: Tokens): Inspectors {
@@ -62,7 +61,7 @@ function newInspectorHandler(inspectors: Inspectors): Handler {
       checkRoom(inspectors);
     },
 
-    // Its messages travel within this machine, or rarely.
+    // Most inspectors run on this machine, where compression saves nothing.
     grantDeflate: () => undefined,
 
     awaited: { what: 'message "enter"', code: CloseCode.PolicyViolation },
@@ -85,7 +84,7 @@ function newInspectorHandler(inspectors: Inspectors): Handler {
             `a message to the inspector has at most ${maxPageMessage} bytes`,
           );
         const parsed = parsePageMessage(messageText(message));
-        if (session.hasEntered) obey(session, parsed);
+        if (session.hasEntered) handlePageMessage(session, parsed);
         else enter(session, parsed);
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
@@ -124,7 +123,7 @@ function enter(session: InspectorSession, message: PageMessage): void {
   addSession(session);
 }
 
-/** Refuses a wrong token after the delay that slows down guessing. @throws ProtocolError 401 or 429 to do so at once */
+/** Refuses a wrong token after the delay that slows down guessing. @throws ProtocolError 401 or 429 to refuse it at once */
 function refuseToken({ connection, inspectors }: InspectorSession): void {
   const refusal = wrongToken('use the one in the file that --api-token names');
   const delay = judgeToken(inspectors.tokens, connection);
@@ -153,7 +152,7 @@ function welcome({ server, channels, version }: Inspectors): WelcomeMessage {
 
 type WorkbenchMessage = Extract<PageMessage, { readonly type: 'open' | 'send' | 'shut' }>;
 
-function obey(session: InspectorSession, message: PageMessage): void {
+function handlePageMessage(session: InspectorSession, message: PageMessage): void {
   switch (message.type) {
     case 'enter':
       throw new ProtocolError(CloseCode.PolicyViolation, 'this page has entered already');

@@ -1,4 +1,4 @@
-/** An open inspector: a page, its WebSocket, and what it watches. */
+/** An open inspector: a page, its WebSocket, and the connection that it watches. */
 import type { Tokens } from '../../access/tokens.ts';
 import { closeConnection, runIsolated } from '../../core/close.ts';
 import { updateHeld } from '../../core/memory.ts';
@@ -32,13 +32,15 @@ import {
   workbenchMemory,
 } from './workbench.ts';
 
+export const inspectorName = 'inspect';
+
 /** The inspectors of a server. */
 export interface Inspectors {
   readonly server: Server;
   readonly channels: Channels;
   readonly tokens: Tokens;
   readonly version: string;
-  /** Those that have entered. */
+  /** The sessions that have entered. */
   readonly sessions: Set<InspectorSession>;
   /** The wire of the workbench's connections. Set before the server listens. */
   workbenchWire: Wire | undefined;
@@ -94,7 +96,7 @@ export function sendToPage({ connection }: InspectorSession, message: ServerMess
   sendMessage(connection, true, bytes, 0, bytes.length);
 }
 
-/** Whether the page reads so slowly that nothing more is queued for it. */
+/** Whether the page reads too slowly. Frames and changes of the list wait until it has caught up. */
 function isBehind({ connection: { queue, socket } }: InspectorSession): boolean {
   return queue.size + socket.unsent() > maxInspectorBacklog;
 }
@@ -134,7 +136,7 @@ function update(session: InspectorSession): void {
   updateHeld(connection);
 }
 
-/** Sends the frames since the last call. @param isReading whether the page reads what it gets */
+/** Sends the frames since the last call. @param isReading whether the page keeps up */
 export function sendFrames(session: InspectorSession, isReading: boolean): void {
   const { watch, isPaused } = session;
   if (watch === undefined) return;
@@ -162,15 +164,14 @@ export function watchConnection(session: InspectorSession, connection: Connectio
 
 function sendList(session: InspectorSession): void {
   const { inspectors, list } = session;
-  const inspecting = new Set([...inspectors.sessions].map(({ connection }) => connection));
   const changes = compareConnections(list, inspectors.server, {
     workbenchOf: connection => workbenchOf(session, connection),
-    isInspector: connection => inspecting.has(connection),
+    isInspector: ({ handlerName }) => handlerName === inspectorName,
   });
   if (changes !== undefined) sendToPage(session, changes);
 }
 
-/** The id of the workbench connection whose server side this is; undefined if it is none of this page. */
+/** The workbench's id for this connection; undefined if this page's workbench did not open it. */
 function workbenchOf({ workbenches }: InspectorSession, connection: Connection): number | undefined {
   for (const { id, socket } of workbenches.values()) if (socket.connection === connection) return id;
   return undefined;
