@@ -7,7 +7,7 @@ import { answerInspectorPage } from '../web/pages.ts';
 import { type Route, respond } from './route.ts';
 
 /**
- * The page itself has no secrets, so a client that needs the API token gets it: the page asks for the token.
+ * The page has no secrets. A client that needs the API token may load it, and the page asks for the token.
  * @param isAlwaysOn for the control socket: the route exists without `--inspect`
  */
 export function newInspectRoute(server: Server, tokens: Tokens, isAlwaysOn: boolean): Route {

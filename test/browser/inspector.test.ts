@@ -16,7 +16,7 @@ import {
 } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
-/** Ends a case that hangs; no measure of speed. Milliseconds. */
+/** Milliseconds after which a hanging case ends. */
 const patience = { timeout: 60_000 };
 
 /** A client whose messages are watched. It ends with the test. */
@@ -103,7 +103,7 @@ describe('the inspector in Chromium', { timeout: 180_000 }, () => {
     await page.locator('#states .lit', { hasText: 'ENDED' }).waitFor();
   });
 
-  test('shows what a compressed message inflates to, and marks it', patience, async t => {
+  test('shows the inflated text of a compressed message, and marks it', patience, async t => {
     const client = await connect(t, server.port, '/echo', true);
     const page = await openInspector(t);
     await connections(page, 'deflate').last().click();
@@ -147,7 +147,7 @@ describe('the inspector in Chromium', { timeout: 180_000 }, () => {
     assert.match(await shown(page.locator('#counts')), /^\d of \d+ rows/);
   });
 
-  test('says how many frames it shows of 10,000 a second, and stays fast', patience, async t => {
+  test('shows a sample of 10,000 frames a second, says so, and stays fast', patience, async t => {
     const client = await connect(t, server.port, '/echo');
     const page = await openInspector(t);
     await connections(page, 'echo').last().click();
@@ -297,7 +297,7 @@ describe('the inspector in Chromium', { timeout: 180_000 }, () => {
     assert.equal(page.url(), `http://127.0.0.1:${proxied.port}/inspect`);
   });
 
-  test('says so if the server has as many inspectors as it takes', patience, async t => {
+  test('says that the server takes no further inspector', patience, async t => {
     const { port } = await startServerFor(t, '--inspect');
     const others = await Promise.all([openClient(port), openClient(port)]);
     const page = await openInspector(t, port);

@@ -112,7 +112,7 @@ async function cookieOf(user: number): Promise<string> {
   return headers.getSetCookie()[0]!.split(';', 1)[0]!;
 }
 
-/** The parts of one site: the tests below run them together. */
+/** The examples are parts of one site. The tests below run them together. */
 const together = () => {};
 
 testExamples('rails', {
@@ -128,7 +128,7 @@ testExamples('rails', {
   'sh pollywog disconnect': together,
 });
 
-test('rails: each user sees new states of their own orders, also those from before the page connected again', async t => {
+test('rails: each user sees changes of their own orders, including those while the page was disconnected', async t => {
   const owner = await newVisitor(t, 17);
   await owner.goto(`${shop.url}/orders`);
   await untilShown(owner, 'Order 1: new');

@@ -1,4 +1,4 @@
-/** The list of connections: what has changed since the page got it. */
+/** The list of connections, and its changes since the last message to the page. */
 import { clock } from '../../process/clock.ts';
 import { maxInspectedConnections } from '../../protocol/inspectorLimits.ts';
 import type { Connection, Server } from '../../records/records.ts';
@@ -13,7 +13,7 @@ import type {
 /** A connection in a page's list. */
 interface Listed {
   readonly connection: Connection;
-  /** What the page has of it. */
+  /** The connection as the page has it. */
   shown: ConnectionChange;
   /** The last comparison that found it in the table. */
   seenIn: number;
@@ -51,7 +51,7 @@ export function compareConnections(
     const listed = bySerial.get(entry.serial);
     if (listed !== undefined) {
       listed.seenIn = comparison;
-      // Each message to an inspector would cause the next one.
+      // Each message to an inspector changes its counters, and would cause the next message.
       if (context.isInspector(entry) || !hasChanged(listed.shown, entry)) continue;
       listed.shown = describeChange(entry);
       changed.push(listed.shown);

@@ -1,6 +1,6 @@
 /**
- * Rules of the ledger, with their lines in the source. `make ledger` writes the table; the lines are found in the installed source
- * by their markers, so neither becomes outdated.
+ * Rules of the ledger, with their lines in the source. `make ledger` writes the table. Markers in the installed source give the
+ * lines, so neither becomes outdated.
  */
 import { readFileSync } from 'node:fs';
 import { excerptLines } from '../../protocol/inspectorLimits.ts';
@@ -74,7 +74,7 @@ function readSource(file: string): readonly string[] | undefined {
     try {
       return readFileSync(new URL(root + file, import.meta.url), 'utf8').split('\n');
     } catch {
-      // The next one.
+      // Try the next folder.
     }
   }
   return undefined;

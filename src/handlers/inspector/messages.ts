@@ -13,22 +13,22 @@ export const inspectorSubprotocol = 'pollywog-inspect';
 export const inspectorPath = '/inspect';
 
 /**
- * The close code if the page must send a token, or another one. The reason is a sentence. The server refuses a page that it will
- * not admit with any token by the code 4403.
+ * The close code if the page must send a token, or if its token was wrong. The reason is a sentence. With the code 4403, no token
+ * would help.
  */
 export const tokenNeeded = 4401;
 
 /** A message of the page. An invalid one closes the WebSocket (1008), with a reason. */
 export type PageMessage =
-  /** The first message. The rules for loopback decide without a token; if they refuse the page, it needs the API token. */
+  /** The first message. A page on this machine needs no token (entry.ts); other pages need the API token. */
   | { readonly type: 'enter'; readonly token?: string }
-  /** Shows the frames of one connection, from now on. It replaces the connection that was watched before. */
+  /** Shows the frames of this connection from now on, instead of the one that was watched before. */
   | { readonly type: 'watch'; readonly serial: number | null }
   /** While paused, the server sends no frames, and counts them as skipped. The recording goes on. */
   | { readonly type: 'pause'; readonly isPaused: boolean }
   /** Answered by `explanation` or `failed`. The server keeps only the last frames: `limits.keptFrames`. */
   | { readonly type: 'explain'; readonly frame: number }
-  /** The recording of the watched connection, since it is watched. Answered by `recording` or `failed`. */
+  /** The recording of the watched connection, beginning with `watch`. Answered by `recording` or `failed`. */
   | { readonly type: 'export'; readonly serial: number }
   /** A connection of the workbench to this server. Answered by `opened` or `shut`. */
   | OpenMessage
@@ -133,7 +133,7 @@ export interface ConnectionsMessage {
   readonly added: readonly InspectedConnection[];
   readonly changed: readonly ConnectionChange[];
   readonly ended: readonly EndedConnection[];
-  /** Open connections, those that are left out included. */
+  /** All open connections, listed or not. */
   readonly total: number;
 }
 
@@ -264,8 +264,8 @@ export interface AnswerMessage {
   readonly type: 'answer';
   readonly id: number;
   readonly hex: string;
-  /** Decoded, both directions in order; the workbench's frames too, so that the page needs no decoder. They cannot be explained. */
+  /** The decoded frames of both directions, in order: the page needs no decoder. They cannot be explained. */
   readonly frames: readonly InspectedFrame[];
-  /** Frames that are left out. */
+  /** The number of further frames, which are not in `frames`. */
   readonly skipped: number;
 }

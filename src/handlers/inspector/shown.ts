@@ -84,7 +84,7 @@ export function showHead(frame: number, time: number, event: RequestEvent | Resp
   );
 }
 
-/** A line that is not bytes of the connection. */
+/** A row of text, without bytes of the connection. */
 export function showText(
   frame: number,
   time: number,

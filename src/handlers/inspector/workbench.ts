@@ -1,10 +1,10 @@
 /**
- * The workbench: a client of this server inside the server, whose bytes come from the page.
+ * The workbench: a client of this server inside the server. The page supplies its bytes.
  *
  * Its connections begin at the HTTP wire, like those of any client that sends a handshake: rules of access, `--origin`, limits and
- * rates apply. They have the address, and with TLS the security, of the inspector's own connection, so they share its limits, and a
- * page that entered from afar does not become a client of this machine. They have no rights of the inspector: to be a user, the page adds
- * the user's credentials to the handshake.
+ * rates apply. They have the address, and with TLS the security, of the inspector's own connection. So they share its limits, and
+ * those of a remote page do not become local clients. They have no rights of the inspector: to be a user, the page adds the user's
+ * credentials to the handshake.
  */
 import { randomBytes } from 'node:crypto';
 import { rejectionOf } from '../../core/admission.ts';
@@ -40,7 +40,7 @@ export interface WorkbenchPage {
   readonly wire: Wire;
   readonly nextFrame: () => number;
   send(message: ServerMessage): void;
-  /** Whether the page reads what it gets. */
+  /** Whether the page keeps up. */
   isReading(): boolean;
 }
 
@@ -55,7 +55,7 @@ export interface Workbench {
   response: string | undefined;
   frames: InspectedFrame[];
   skipped: number;
-  /** The page has something to get. */
+  /** The page has not got all frames and output. */
   isPending: boolean;
   isScheduled: boolean;
   /** The server has freed the connection. */
@@ -68,7 +68,7 @@ const decoderLimits = { frame: maxDecodedFrame, message: maxDecodedFrame, isBegi
 /**
  * Opens a connection. The page gets `opened` or `shut`.
  * @param others those of this page, by id; it is added, and removed when it has ended
- * @throws ProtocolError 409 with the reason if there is none
+ * @throws ProtocolError 409 with the reason if no connection was opened
  */
 export function openWorkbench(
   page: WorkbenchPage,

@@ -1,6 +1,6 @@
 /**
  * The socket of a workbench connection. Its peer is in this process, so no bytes pass through the system. The rest of the server
- * sees an ordinary socket, which is busy while the page has not read what was written.
+ * sees an ordinary socket. It is busy until the page has read its output.
  */
 import { onWriteComplete } from '../../core/flush.ts';
 import { onData, onEnd } from '../../core/poll.ts';
@@ -45,7 +45,7 @@ export class WorkbenchSocket implements Socket {
     return this.peer;
   }
 
-  /** The client sends bytes, which this socket then owns. */
+  /** The client sends bytes. The socket owns them from now on. */
   receive(bytes: Buffer): void {
     if (this.hasFin || bytes.length === 0) return;
     this.input.push(bytes);
@@ -53,7 +53,7 @@ export class WorkbenchSocket implements Socket {
     this.schedule();
   }
 
-  /** The client ends its direction, behind what it has sent. */
+  /** The client ends its direction, after the bytes that it has sent. */
   finish(): void {
     this.hasFin = true;
     this.schedule();
@@ -141,7 +141,7 @@ export class WorkbenchSocket implements Socket {
 
   keepAlive(): void {}
 
-  /** The server ends its direction; a client without more to say does the same. */
+  /** The server ends its direction, and the client answers by ending its own. */
   shutdown(): void {
     this.finish();
   }

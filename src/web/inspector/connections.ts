@@ -18,14 +18,14 @@ export interface ListedConnection extends InspectedConnection {
 
 export interface Connections {
   apply(message: ConnectionsMessage): void;
-  /** Forgets all: another server, or the same one again. */
+  /** Forgets all connections: the page has entered again. */
   clear(): void;
   bySerial(serial: number): ListedConnection | undefined;
   select(serial: number | undefined): void;
   redraw(): void;
 }
 
-/** What a connection speaks: `echo`, or its wire before a handshake. */
+/** The name of the handler, such as `echo`; before the handshake, that of the wire. */
 export function titleOf({ handler, wire }: InspectedConnection): string {
   return handler ?? wire;
 }

@@ -8,7 +8,7 @@ export function byId<E extends HTMLElement = HTMLElement>(id: string): E {
   return found as E;
 }
 
-/** A new element. @param text ours, or from the network: invisible characters are marked */
+/** A new element. @param text from any source: invisible characters are marked */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   className = '',

@@ -46,7 +46,7 @@ export function newExplanationView(): ExplanationView {
     rulePanel.scrollTop = 0;
   };
 
-  /** A listbox: each row chooses its rules. @param cells what is lit with a row */
+  /** A listbox whose rows choose the rules that are shown. @param cells the cells that each row lights */
   const newChoices = (
     items: readonly Explained[],
     rules: Readonly<Record<string, ExplainedRule>>,
@@ -189,7 +189,7 @@ export function newExplanationView(): ExplanationView {
     },
     fail(why) {
       if (opened === undefined) return;
-      // A head says what it is without an explanation.
+      // A head needs no explanation.
       const note = opened.kind === 'head' ? [] : [make('p', 'note', why)];
       bytes.replaceChildren(...note, ...contentElements(opened, true));
       rulePanel.replaceChildren();
@@ -218,7 +218,7 @@ function markBreach(
   }
 }
 
-/** The content of a frame. @param isAlone there is no explanation, which has the lines of a head */
+/** The content of a frame. @param isAlone whether there is no explanation. An explanation repeats the lines of a head. */
 function contentElements(frame: InspectedFrame, isAlone = false): HTMLElement[] {
   const { kind, text, hex, isCut, contentLength, length, first = 0 } = frame;
   if ((kind === 'head' && !isAlone) || (text ?? hex ?? '') === '') return [];

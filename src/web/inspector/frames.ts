@@ -110,7 +110,7 @@ export function newFrames(events: FramesEvents): Frames {
     byId('no-frames').hidden = shown.length > 0;
   };
 
-  /** Says so while the server sends only some of the frames. */
+  /** Shows the share of frames that the server sends, while it samples. */
   const showSampled = (): void => {
     const now = Date.now();
     batches = batches.filter(({ time }) => now - time < sampleWindow);

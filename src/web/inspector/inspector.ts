@@ -11,7 +11,7 @@ import { type FrameRow, timeOf } from './rows.ts';
 import { newStateDiagram } from './states.ts';
 import { newWorkbench } from './workbench.ts';
 
-/** Milliseconds for which the arrow keys may pass over rows before one is explained. */
+/** Milliseconds before a chosen row is explained: the arrow keys pass over many rows. */
 const explainDelay = 60;
 
 let watched: number | undefined;

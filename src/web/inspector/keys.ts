@@ -10,7 +10,7 @@ export interface Key {
 
 const storageKey = 'pollywog-inspector-keys';
 
-/** Keys that the lists have by themselves. */
+/** Keys that the lists handle. */
 const listKeys: readonly (readonly [key: string, does: string])[] = [
   ['↑ ↓', 'previous and next row of a list'],
   ['Page ↑ ↓', 'a page of rows'],

@@ -5,10 +5,10 @@ import { byId } from './elements.ts';
 const sizes = [0.875, 1, 1.125, 1.25, 1.5, 1.75];
 const sizeKey = 'pollywog-inspector-size';
 const heightKey = 'pollywog-inspector-details';
-/** The share of the details at first: at 1280 x 800 pixels, the workbench has all it needs. */
+/** The first share of the details: the workbench fits on 1280 x 800 pixels. */
 const firstShare = 54;
 
-/** @returns a function that changes the size by so many steps @param changed the rows have another height */
+/** @returns a function that changes the size by so many steps @param changed called when the rows have another height */
 export function installSizes(changed: () => void): (step: number) => void {
   const kept = sizes.indexOf(Number(localStorage.getItem(sizeKey)));
   let at = kept < 0 ? 1 : kept;

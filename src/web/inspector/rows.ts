@@ -30,7 +30,7 @@ export function typeOf({ kind, first = 0, direction }: InspectedFrame): string {
   return opcodes.get(first & 15) ?? `opcode 0x${(first & 15).toString(16)}`;
 }
 
-/** Words for the properties of a frame that its type does not say. */
+/** Words for the properties of a frame that its type does not show. */
 function tagsOf(frame: InspectedFrame): string[] {
   const { kind, first = 0x80, length, contentLength, isRedacted, isUninflated, isCut } = frame;
   const tags: string[] = [];
@@ -54,11 +54,11 @@ export function contentOf({ text, hex, code }: InspectedFrame): string {
   return code === undefined ? content : `${code} ${content}`.trimEnd();
 }
 
-/** @returns what a row shows and what is searched */
+/** @returns the content as a row shows it */
 export function previewOf(frame: InspectedFrame): string {
   const { kind, hex } = frame;
   const whole = contentOf(frame);
-  // Of a head, its first line.
+  // Only the first line of a head.
   if (kind === 'head') return whole.split(/\r?\n/, 1)[0]!;
   if (hex === undefined || hex === '') return whole;
   const isLong = hex.length > 4 * shownBytes;

@@ -1,6 +1,6 @@
 /** Text from the network, shown as text. Invisible characters, and those that change the direction of text, are marked by name. */
 
-/** Controls, lone surrogates, line separators and what Unicode calls ignorable, direction marks included; not the selectors of emoji. */
+/** Controls, lone surrogates, line separators and ignorable code points, such as direction marks; not the selectors of emoji. */
 const invisible =
   /[\p{Control}\p{Surrogate}\u2028\u2029\ufff9-\ufffb]|(?![\ufe0e\ufe0f])\p{Default_Ignorable_Code_Point}/gu;
 
@@ -22,7 +22,7 @@ export function visibleText(text: string): string {
 }
 
 /**
- * Appends text, with a marked element for each invisible character. The text cannot act on its neighbours.
+ * Appends text, with a marked element for each invisible character. It cannot change the direction of other text.
  * @param isBlock keeps line breaks and tabs, which are marked too
  */
 export function appendVisible(parent: Element, text: string, isBlock = false): void {

@@ -123,7 +123,7 @@ export function newWorkbench({ send, connected }: WorkbenchEvents): Workbench {
     document.querySelector<HTMLInputElement>(`input[name=form][value=${value}]`)!.checked = true;
   };
 
-  /** @returns the payload, or the problem with what was typed */
+  /** @returns the payload, or the mistake in the input, a sentence */
   const typedPayload = (): Uint8Array | string => {
     if (form() === 'text') return new TextEncoder().encode(payload.value);
     if (form() === 'close') {
@@ -135,7 +135,7 @@ export function newWorkbench({ send, connected }: WorkbenchEvents): Workbench {
     return parseHex(payload.value) ?? 'Bytes are pairs of hexadecimal digits, such as 48 65 6c.';
   };
 
-  /** Draws what would be sent. @returns it in hexadecimal digits; undefined: something is wrong */
+  /** Draws the bytes to be sent. @returns them in hexadecimal digits; undefined if the input has a mistake */
   const draw = (): string | undefined => {
     const bytes = typedPayload();
     code.hidden = form() !== 'close';

@@ -1,4 +1,4 @@
-/** An inspector costs nothing once it is closed, and little while its page does not read. */
+/** A closed inspector costs nothing, and a page that does not read costs little. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type TestContext, test } from 'node:test';
@@ -75,7 +75,7 @@ test('a closed inspector leaves no tap and no timer', async t => {
   socket.terminate();
 });
 
-test('a page that does not read costs a bounded amount of memory, and gets the number of frames that it missed', async t => {
+test('a page that does not read costs bounded memory, and gets the number of frames that it missed', async t => {
   const { inspectors, port } = await start(t);
   const socket = new WebSocket(`ws://127.0.0.1:${port}/echo`);
   await once(socket, 'open');

@@ -1,4 +1,4 @@
-/** Text of strangers in the inspector. */
+/** Text from the network in the inspector. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { visibleText } from '../../../src/web/inspector/visible.ts';
