@@ -78,7 +78,11 @@ async function runBlock(
       lines = [];
       await workshop.server?.kill();
       await startLine(t, workshop, line);
-    } else lines.push(line);
+      continue;
+    }
+    // A learner's shell has a terminal. It stops a program in the background that reads it.
+    if (/[^&]&$/.test(line)) assert.match(line, / <\S+ /, 'a program in the background has its input redirected');
+    lines.push(line);
   }
   return printed + (await runInShell(workshop, shell, lines.join('\n')));
 }

@@ -12,7 +12,7 @@
  *     2      TOTAL: ask for the sum  8      a packet with cmd 3 and the sum as its value, in a binary message
  *     other                          any    a packet of 8 bytes with cmd 4, in a binary message
  *
- * Each connection has a sum of its own, `connection.data`, which begins with 0.
+ * Each connection has a sum of its own, `connection.data`, which begins with 0. No test adds more than fits into four bytes.
  *
  * Clients lie. Close the connection with 4400 and a reason for a text message, for a packet whose size is less than 8 or more
  * than what is left of the message, and for an ADD or TOTAL of the wrong size. Do not read beyond the message.
@@ -27,8 +27,11 @@ const sum: Handler<number> = {
   },
 
   message(_connection, _message) {
-    // `message.isText` says what kind it is, `message.bytes()` has its bytes: see `readInt32LE` and `writeInt32LE` of Buffer.
-    // `connection.send(bytes)` sends a binary message, `connection.close(code, reason)` starts the closing handshake.
+    // Rename the parameters to `connection` and `message`; the `_` tells the compiler that they are not used yet.
+    // `message.isText` is true for a text. `const bytes = message.bytes()` is a Buffer with the whole message. It has
+    // `bytes.length`, and `bytes.readInt32LE(at)` throws an error if it would read beyond the end.
+    // `const answer = Buffer.alloc(12)` makes a Buffer of zeros, and `answer.writeInt32LE(value, at)` writes into it.
+    // `connection.send(answer)` sends a binary message, `connection.close(code, reason)` starts the closing handshake.
   },
 };
 

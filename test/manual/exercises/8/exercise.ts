@@ -18,7 +18,8 @@ const task = `// Exercise 8: \`size\` bytes wait for this member, and its socket
   return true;
 }`;
 
-const closingTask = `// Exercise 8: drop what waits for it (\`clearQueue\`), and close it with the code for "try again later".`;
+const closingTask = `// Exercise 8: drop what waits for it with \`clearQueue(queue)\`, and close it with
+  // \`closeConnection(connection, code, reason)\` and the code for "try again later".`;
 
 /** The messages of a fan-out, and the size of each. */
 const count = 1500;
