@@ -26,6 +26,9 @@ if (!existsSync(path)) {
   console.log(`${shown} is new. Edit it, and run this again.`);
 }
 
+/** The number of lines that are shown of what the learner's code prints. */
+const mostShown = 40;
+
 /** Ends the process, and the servers that it has started, if the learner's code blocks it for five seconds. */
 const watchdog = new Worker(
   `const { parentPort, workerData } = require('node:worker_threads');
@@ -45,13 +48,19 @@ const watchdog = new Worker(
 const heartbeat = setInterval(() => watchdog.postMessage('alive'), 500);
 
 try {
-  const outcomes = await checkFile(exercise, path);
+  const output: string[] = [];
+  const outcomes = await checkFile(exercise, path, line => output.push(line));
   clearInterval(heartbeat);
   await watchdog.terminate();
   process.stdout.write(typeFaults(path));
   for (const { claim, fault } of outcomes) {
     console.log(`${fault === undefined ? '  ok  ' : '  no  '}${claim}`);
     if (fault !== undefined) console.log(fault.trimEnd().replace(/^/gm, '      '));
+  }
+  if (output.length > 0) {
+    console.log('Your code printed, or the server logged an error:');
+    for (const line of output.slice(0, mostShown)) console.log(`      ${line}`);
+    if (output.length > mostShown) console.log(`      … and ${output.length - mostShown} more lines`);
   }
   const failed = outcomes.filter(({ fault }) => fault !== undefined).length;
   console.log(

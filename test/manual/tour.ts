@@ -81,7 +81,8 @@ async function runBlock(
       continue;
     }
     // A learner's shell has a terminal. It stops a program in the background that reads it.
-    if (/[^&]&$/.test(line)) assert.match(line, / <\S+ /, 'a program in the background has its input redirected');
+    if (/[^&]&$/.test(line))
+      assert.match(line, / <\S+ /, 'a program in the background has its input redirected');
     lines.push(line);
   }
   return printed + (await runInShell(workshop, shell, lines.join('\n')));

@@ -3,6 +3,7 @@ import { AssertionError } from 'node:assert';
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { build, transformSync } from 'esbuild';
 import { root } from '../../support/documents.ts';
@@ -58,19 +59,31 @@ const patience = 30_000;
 /**
  * Compiles the file and runs all checks.
  * @param path the learner's file
+ * @param onOutput gets a line that the learner's code printed in a server, and the errors in that server's log
  * @throws Error if it cannot be compiled, with the line
  */
-export async function checkFile(exercise: Exercise, path: string): Promise<Outcome[]> {
+export async function checkFile(
+  exercise: Exercise,
+  path: string,
+  onOutput = (_line: string) => {},
+): Promise<Outcome[]> {
   process.setSourceMapsEnabled(true);
   const folder = temporaryFolder();
   const compiled = await compile(path, folder);
   const servers = new Map<string, Promise<ServerProcess>>();
   let script: string | undefined;
-  const start = (options: readonly string[]) => {
+  const start = async (options: readonly string[]) => {
     if (exercise.replaces !== undefined) script ??= copyServer(exercise.replaces, path);
     const usual = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--config', 'none'];
     const commandLine = [...usual, '--log-format', 'json', ...options];
-    return startServerWith(commandLine, script === undefined ? {} : { script });
+    // The lines in errors are those of the learner's file, not of the compiled one.
+    const environment = { ...process.env, NODE_OPTIONS: '--enable-source-maps' };
+    const server = await startServerWith(commandLine, {
+      environment,
+      ...(script !== undefined && { script }),
+    });
+    createInterface(server.child.stdout!).on('line', onOutput);
+    return server;
   };
   const work: Work = {
     folder,
@@ -87,17 +100,34 @@ export async function checkFile(exercise: Exercise, path: string): Promise<Outco
   const outcomes: Outcome[] = [];
   for (const { claim, run } of exercise.checks)
     outcomes.push({ claim, fault: await faultOf(path, async () => run(work)) });
+  const errors = new Set<string>();
   // A server that did not start has been reported by the check that needed it.
-  for (const server of await Promise.allSettled(servers.values()))
-    if (server.status === 'fulfilled') await server.value.kill();
+  for (const server of await Promise.allSettled(servers.values())) {
+    if (server.status === 'rejected') continue;
+    await server.value.kill();
+    for (const error of errorsOf(server.value, path)) errors.add(error);
+  }
+  for (const error of errors) onOutput(error);
   return outcomes;
 }
 
 /** @returns the line of the learner's file that threw the error, such as ` (table.ts, line 34)`, if it did */
-function placeOf({ stack = '', cause }: Error, path: string): string {
+function placeOf({ stack = '', cause }: Pick<Error, 'stack' | 'cause'>, path: string): string {
   if (cause instanceof Error) return placeOf(cause, path);
   const [, place] = stack.split(`${path}:`);
   return place === undefined ? '' : ` (${basename(path)}, line ${Number.parseInt(place, 10)})`;
+}
+
+/** @returns the errors in the log, with their lines in the learner's file, and the reason why the server ended */
+function errorsOf(server: ServerProcess, path: string): string[] {
+  const stacks = server
+    .logged()
+    .flatMap(({ level, stack }) => (level === 'error' && stack ? [String(stack)] : []));
+  const errors = stacks.map(stack => `${stack.split('\n', 1)[0]}${placeOf({ stack }, path)}`);
+  const ends = [...server.stderr().matchAll(/^pollywog: (.*)/gm)].map(
+    ([, why]) => `the server ended: ${why}`,
+  );
+  return [...errors, ...ends];
 }
 
 async function faultOf(path: string, run: () => Promise<void>): Promise<string | undefined> {
@@ -152,6 +182,8 @@ function copyServer(replaces: string, path: string): string {
     loader: 'ts',
     format: 'esm',
     target: 'es2023',
+    sourcemap: 'inline',
+    sourcefile: path,
   });
   const inDist = (file: string) => join(dist, relative(source, file)).replace(/\.ts$/, '.js');
   writeFileSync(target.replace(/\.ts$/, '.js'), moveImports(code, dirname(path), dirname(target), inDist));
