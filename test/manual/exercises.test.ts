@@ -13,11 +13,11 @@ import { checkFile, fileFor } from './exercises/run.ts';
 // Several exercises wait for a deadline of the server.
 describe('the exercises', { concurrency: 3 }, () => {
   for (const [number, exercise] of exercises) {
-    const outcomesOf = (part: 'starter' | 'solution') => {
+    const outcomesOf = (part: 'starter' | 'solution', output: string[] = []) => {
       const folder = temporaryFolder();
       const path = join(folder, exercise.file);
       writeFileSync(path, fileFor(number, exercise, part, folder));
-      return checkFile(exercise, path);
+      return checkFile(exercise, path, line => output.push(line));
     };
 
     test(`exercise ${number}: the starter fails, and each failure says in a sentence what is missing`, async () => {
@@ -30,7 +30,10 @@ describe('the exercises', { concurrency: 3 }, () => {
     });
 
     test(`exercise ${number}: the solution passes every check`, async () => {
-      for (const { claim, fault } of await outcomesOf('solution')) assert.equal(fault, undefined, claim);
+      const output: string[] = [];
+      for (const { claim, fault } of await outcomesOf('solution', output))
+        assert.equal(fault, undefined, claim);
+      assert.deepEqual(output, [], 'the solution prints nothing, and causes no error');
     });
 
     test(`exercise ${number}: the chapter names the file and the command`, () => {
@@ -67,4 +70,29 @@ test('make exercise writes the starter once, names wrong types, loops and lines,
   );
   const throws = run(solution.replace('table.size++;', "throw new Error('full');"));
   assert.match(throws.stdout, /^ {6}full \(table\.ts, line \d+\)$/m);
+});
+
+test('make exercise shows what the file prints, and the line of an error in a module or in the server', async () => {
+  const outputOf = async (number: number, find: string, replace: string) => {
+    const exercise = exercises.get(number)!;
+    const folder = temporaryFolder();
+    const path = join(folder, exercise.file);
+    const solution = fileFor(number, exercise, 'solution', folder);
+    assert.ok(solution.includes(find));
+    const changed = solution.replace(find, replace);
+    writeFileSync(path, changed);
+    const output: string[] = [];
+    await checkFile(exercise, path, line => output.push(line));
+    return { output, line: changed.slice(0, changed.indexOf('wrong(')).split('\n').length };
+  };
+  const inModule = await outputOf(
+    7,
+    'const bytes =',
+    'console.log("here", 7); message.wrong();\nconst bytes =',
+  );
+  assert.equal(inModule.output[0], 'here 7');
+  const error = `TypeError: message.wrong is not a function (sum.ts, line ${inModule.line})`;
+  assert.ok(inModule.output.includes(error), inModule.output.join('\n'));
+  const inServer = await outputOf(8, 'clearQueue(queue);', 'queue.wrong();');
+  assert.deepEqual(inServer.output, ['the server ended: queue.wrong is not a function']);
 });
