@@ -52,6 +52,9 @@ export const maxWorkbenchInput = 256 * KiB;
 /** Bytes of an answer in one message to the page. Until they are sent, the workbench takes no more from the server. */
 export const maxWorkbenchAnswer = 64 * KiB;
 
+/** Bytes of an answer that are decoded in one piece if they are compressed. They can inflate to five hundred times as much. */
+export const maxCompressedAnswer = 8 * KiB;
+
 /** Fields that the page adds to a workbench's handshake, and their characters together. */
 export const maxWorkbenchFields = 32;
 export const maxWorkbenchHead = 8 * KiB;

@@ -13,6 +13,7 @@ import { isLogged, log } from '../../log/log.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
 import { parseResponseHead, type ResponseHead } from '../../protocol/http/head.ts';
 import {
+  maxCompressedAnswer,
   maxDecodedFrame,
   maxInspectedFrames,
   maxWorkbenchAnswer,
@@ -184,7 +185,7 @@ function schedule(workbench: Workbench): void {
 export function drainWorkbench(workbench: Workbench): void {
   const { page, socket, decoder, hasEnded } = workbench;
   if (!workbench.isPending || !page.isReading()) return;
-  const bytes = socket.take();
+  const bytes = socket.take(decoder.server.inflater === undefined ? maxWorkbenchAnswer : maxCompressedAnswer);
   decodePart(decoder, 'server', bytes);
   workbench.isPending = socket.unsent() > 0;
   const answer = workbench.head === undefined ? bytes : readResponse(workbench, workbench.head, bytes);

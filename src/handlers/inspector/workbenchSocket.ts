@@ -118,10 +118,10 @@ export class WorkbenchSocket implements Socket {
     this.isBusy = this.outputSize >= maxWorkbenchAnswer;
   }
 
-  /** Takes up to `maxWorkbenchAnswer` bytes that the server has written. */
-  take(): Buffer {
+  /** Takes up to `limit` bytes that the server has written. */
+  take(limit: number): Buffer {
     const all = this.output.length === 1 ? this.output[0]! : Buffer.concat(this.output);
-    const part = all.subarray(0, maxWorkbenchAnswer);
+    const part = all.subarray(0, limit);
     this.output = part.length < all.length ? [all.subarray(part.length)] : [];
     this.outputSize -= part.length;
     if (this.isBusy && this.outputSize === 0) {

@@ -1,8 +1,13 @@
 /** The workbench: connections of the page to this server. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import type { InspectedFrame } from '../../../src/handlers/inspector/messages.ts';
-import { maxWorkbenches, maxWorkbenchSend } from '../../../src/protocol/inspectorLimits.ts';
+import {
+  maxCompressedAnswer,
+  maxWorkbenches,
+  maxWorkbenchSend,
+} from '../../../src/protocol/inspectorLimits.ts';
 import { type InspectorClient, openInspector } from '../../support/inspectorClient.ts';
 import { frame } from '../../support/rawFrame.ts';
 import { type ServerProcess, startServer, startServerFor } from '../../support/serverProcess.ts';
@@ -145,6 +150,20 @@ describe('the workbench', () => {
     let size = 0;
     while (size < pieces * piece.length) size += (await page.next('answer')).hex.length / 2;
     assert.ok(size < pieces * piece.length + 100, `${size}`);
+  });
+
+  test('answers with a few kilobytes at a time if they are compressed', async () => {
+    page.send({ type: 'open', id: 1, path: '/echo', subprotocols: [], isCompressed: true });
+    assert.ok((await page.next('opened')).isCompressed);
+    const size = 100_000;
+    page.send({ type: 'send', id: 1, hex: hex(frame(2, randomBytes(size))) });
+    let received = 0;
+    while (received < size) {
+      const answer = await page.next('answer');
+      const bytes = answer.hex.length / 2;
+      assert.ok(bytes <= maxCompressedAnswer, `${bytes} bytes`);
+      received += bytes;
+    }
   });
 
   test('has few connections, and limits each message', async () => {
