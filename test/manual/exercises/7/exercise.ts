@@ -91,13 +91,11 @@ async function expectClosed(
   for (const [claim, bytes] of lies) {
     const client = await connectSum(port);
     client.send(bytes, binary(total), closeFrame());
-    const answer = await next(client);
+    const answer = await client.nextFrame();
     client.destroy();
-    const got = closeCodeOf(answer) === undefined ? inPacket(answer) : inWords(answer);
-    assert.ok(
-      closeCodeOf(answer) === 4400,
-      `A client sent ${claim}. It should be closed with 4400, and got ${got}.`,
-    );
+    const code = closeCodeOf(answer);
+    const got = code === undefined ? inPacket(answer) : code === 1005 ? 'no answer' : inWords(answer);
+    assert.ok(code === 4400, `A client sent ${claim}. It should be closed with 4400, and got ${got}.`);
   }
 }
 
