@@ -19,9 +19,8 @@ export function explainKept(
   if (raw === undefined) return 'the server no longer has the bytes of this frame';
   const stream = newFrameStream(from, isDeflating ? newDeflateContext(false, 15) : undefined);
   const fragments = fragmentsBefore(kept, wanted);
-  if (wanted.previous !== undefined && fragments[0]?.previous !== undefined)
-    stream.message = unknownBeginning();
-  if (wanted.previous !== undefined && fragments.length === 0) stream.message = unknownBeginning();
+  // The server no longer has the first fragment.
+  if ((fragments[0] ?? wanted).previous !== undefined) stream.message = unknownBeginning();
   for (const { raw: before } of fragments) explainFrame(stream, before!, 0);
   stream.inflated = inflated;
   stream.ending = undefined;

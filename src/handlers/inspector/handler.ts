@@ -84,7 +84,7 @@ function newInspectorHandler(inspectors: Inspectors): Handler {
             `a message to the inspector has at most ${maxPageMessage} bytes`,
           );
         const parsed = parsePageMessage(messageText(message));
-        if (session.hasEntered) handlePageMessage(session, parsed);
+        if (inspectors.sessions.has(session)) handlePageMessage(session, parsed);
         else enter(session, parsed);
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
@@ -116,7 +116,6 @@ function enter(session: InspectorSession, message: PageMessage): void {
     if (!isApiToken(inspectors.tokens, message.token)) return refuseToken(session);
   }
   checkRoom(inspectors);
-  session.hasEntered = true;
   connection.trustLevel = 3;
   establish(connection);
   sendToPage(session, welcome(inspectors));
@@ -159,7 +158,7 @@ function handlePageMessage(session: InspectorSession, message: PageMessage): voi
     case 'watch':
       return watch(session, message.serial);
     case 'pause':
-      sendFrames(session, true);
+      sendFrames(session);
       session.isPaused = message.isPaused;
       return;
     case 'explain': {

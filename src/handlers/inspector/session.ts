@@ -53,7 +53,6 @@ export interface InspectorSession {
   readonly inspectors: Inspectors;
   readonly connection: Connection;
   readonly entry: InspectorEntry;
-  hasEntered: boolean;
   isPaused: boolean;
   /** The number of the last frame. */
   lastFrame: number;
@@ -82,7 +81,6 @@ export function newSession(
     inspectors,
     connection,
     entry,
-    hasEntered: false,
     isPaused: false,
     lastFrame: 0,
     list: newConnectionList(),
@@ -129,18 +127,17 @@ function update(session: InspectorSession): void {
   const { inspectors, connection } = session;
   if (!inspectors.server.configuration.inspect && !connection.isControl)
     return closeConnection(connection, CloseCode.NotAllowed, 'the inspector was switched off');
-  const isReading = !isBehind(session);
-  sendFrames(session, isReading);
-  if (isReading && inspectors.ticks % ticksPerList === 0) sendList(session);
+  sendFrames(session);
+  if (inspectors.ticks % ticksPerList === 0 && !isBehind(session)) sendList(session);
   for (const workbench of session.workbenches.values()) drainWorkbench(workbench);
   updateHeld(connection);
 }
 
-/** Sends the frames since the last call. @param isReading whether the page keeps up */
-export function sendFrames(session: InspectorSession, isReading: boolean): void {
+/** Sends the frames since the last call, if the page keeps up. */
+export function sendFrames(session: InspectorSession): void {
   const { watch, isPaused } = session;
   if (watch === undefined) return;
-  const message = takeFrames(watch, isReading && !isPaused);
+  const message = takeFrames(watch, !isPaused && !isBehind(session));
   if (message !== undefined) sendToPage(session, message);
   const { serial } = watch.connection;
   for (const state of watch.states.splice(0)) sendToPage(session, { type: 'state', serial, state });

@@ -41,7 +41,6 @@ export interface Frames {
   visit(): number;
   togglePause(): void;
   isPaused(): boolean;
-  clear(): void;
   follow(): void;
   redraw(): void;
 }
@@ -208,7 +207,6 @@ export function newFrames(events: FramesEvents): Frames {
     visit: () => visit,
     togglePause,
     isPaused: () => isPaused,
-    clear: empty,
     follow: () => list.follow(),
     redraw: () => list.redraw(),
   };

@@ -31,7 +31,6 @@ export interface Link {
   send(message: PageMessage): void;
   enter(token: string): void;
   retryNow(): void;
-  isOpen(): boolean;
 }
 
 export function openLink(events: LinkEvents): Link {
@@ -100,6 +99,5 @@ export function openLink(events: LinkEvents): Link {
     retryNow() {
       if (socket === undefined) connect();
     },
-    isOpen: () => hasEntered,
   };
 }
