@@ -118,7 +118,7 @@ describe('the inspector in Chromium', { timeout: 180_000 }, () => {
     await page.locator('#bytes .choice-row', { hasText: 'DEFLATE' }).first().waitFor();
   });
 
-  test('shows bytes of strangers as text, and names invisible characters', patience, async t => {
+  test('shows HTML as text, and names invisible characters', patience, async t => {
     const client = await connect(t, server.port, '/echo');
     const page = await openInspector(t);
     await connections(page, 'echo').last().click();
@@ -178,7 +178,7 @@ describe('the inspector in Chromium', { timeout: 180_000 }, () => {
     await page.locator('#sampled', { hasText: 'Paused' }).waitFor({ state: 'detached' });
   });
 
-  test('is operated by the keyboard alone', patience, async t => {
+  test('works with the keyboard alone', patience, async t => {
     const client = await connect(t, server.port, '/echo');
     const page = await openInspector(t);
     await page.locator('#link.live').waitFor();

@@ -57,7 +57,7 @@ describe('pollywog inspect', () => {
 
   const own = () => ({ Host: link.host, Origin: link.origin });
 
-  test('prints a link that leads to the page, once', async () => {
+  test('prints a link to the page that works once', async () => {
     assert.equal(link.hostname, '127.0.0.1');
     const { status, body } = await fetchFrom(page);
     assert.equal(status, 200);

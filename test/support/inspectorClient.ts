@@ -35,7 +35,7 @@ export interface InspectorSettings {
   readonly path?: string;
 }
 
-/** Connects, as a page of this server on this machine does unless the headers differ. @throws Error with the status of a refusal */
+/** Connects like a page of this server on this machine, except for the given headers. @throws Error with the status of a refusal */
 export async function openInspector(
   port: number,
   settings: InspectorSettings = {},

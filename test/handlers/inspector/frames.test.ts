@@ -185,7 +185,7 @@ describe('a watched connection', () => {
     client.destroy();
   });
 
-  test('shows the bytes that a fault really sent', async () => {
+  test('shows the bytes that a fault sent', async () => {
     const socket = await open('/faulty?masked');
     await watchClient(socket);
     socket.send('hello');
@@ -233,7 +233,7 @@ describe('a watched connection', () => {
     socket.terminate();
   });
 
-  test('shows all 10,000 messages or counts them: a sample of each second, and the number of the others', async () => {
+  test('shows a sample of 10,000 messages, and counts the others', async () => {
     const socket = await open('/echo');
     await watchClient(socket);
     const messages = 10_000;

@@ -118,7 +118,7 @@ describe('the workbench', () => {
     await page.next('frames', message => message.frames.some(one => one.kind === 'fault'));
   });
 
-  test('drops a connection, and those that are open when the page leaves', async () => {
+  test('drops a connection on request, and all of them when the page leaves', async () => {
     page.send({ type: 'open', id: 1, path: '/echo', ...plain });
     await page.next('opened');
     page.send({ type: 'shut', id: 1, isReset: true });

@@ -41,7 +41,7 @@ describe('a frame built by hand', () => {
     assert.equal(frameOf(fieldsOf({ ...plainText, isMasked: false })), '810548656c6c6f');
   });
 
-  test('has its length in the fewest bits unless another form is chosen', () => {
+  test('uses the fewest bits for its length unless another form is chosen', () => {
     const header = (length: number, form?: LengthForm) => {
       const draft = { ...plainText, isMasked: false, form, payload: new Uint8Array(length) };
       return frameOf(fieldsOf(draft)).slice(2, -2 * length || undefined);
@@ -54,7 +54,7 @@ describe('a frame built by hand', () => {
     assert.equal(header(300, 7), '7e012c');
   });
 
-  test('states another length than the payload has, if one is given', () => {
+  test('states a wrong length if one is given', () => {
     const lying = frameOf(fieldsOf({ ...plainText, isMasked: false, length: 9n }));
     assert.equal(lying, '810948656c6c6f');
     assert.match(frameOf(fieldsOf({ ...plainText, length: (1n << 64n) - 1n })), /^81ffffffffffffffffff/);

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 const maxSize = 60_000;
 const folder = new URL('../../../../dist/web/inspector/', import.meta.url);
 
-test('the page of the inspector has at most 60,000 bytes in three files, which load nothing else', () => {
+test("the inspector's page is three files of at most 60,000 bytes together, and loads nothing else", () => {
   const names = readdirSync(folder).sort();
   assert.deepEqual(names, ['index.html', 'inspector.css', 'inspector.js']);
   const texts = names.map(name => readFileSync(new URL(name, folder), 'utf8'));
