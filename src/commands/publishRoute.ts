@@ -129,7 +129,7 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
 /** @throws ProtocolError 400 or 404 */
 function readName({ byName }: Channels, { path }: Head): string {
   const encoded = path.slice(prefix.length + 1);
-  // Nearly every publish names a channel that exists. A name with a percent sign in it is encoded differently.
+  // Most requests name an existing channel. The path of a name with a percent sign encodes the sign.
   if (!encoded.includes('%') && byName.has(encoded)) return encoded;
   if (encoded === '') throw new ProtocolError(404, 'name a channel: POST /channels/NAME');
   const name = percentDecode(encoded);
@@ -252,7 +252,7 @@ function readForm(body: Buffer): Content | undefined {
 }
 
 function answerOf(fields: Fields, outcome: Published): HttpResponse {
-  // Fields that follow a spread would be added one by one, at the cost of all the rest.
+  // The spread comes last: V8 adds fields after a spread one by one, which doubles the time of this function.
   const headers = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ...fields };
   return { status: 200, headers, body: `${JSON.stringify(outcome)}\n` };
 }

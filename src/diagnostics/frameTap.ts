@@ -4,7 +4,7 @@ import type { ShownFrame } from '../explain/frameLine.ts';
 import { frameEnd, payloadStart } from '../protocol/websocket/frame.ts';
 import type { Tap, Tapped } from './tap.ts';
 
-/** @param onFrame owns the frame, whose `head` is a copy of at most `headSize` bytes */
+/** @param onFrame owns the frame; its `head` is a copy of at most `headSize` bytes */
 export function newFrameTap(
   onFrame: (connection: Tapped, frame: ShownFrame) => void,
   headSize: number,

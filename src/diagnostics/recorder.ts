@@ -27,7 +27,7 @@ const headAt = entryWords - headWords;
 /** Flags in an entry's second word. */
 const sentFlag = 0x100;
 const unframedFlag = 0x200;
-/** The head has the first bytes of the frame itself: its header is invalid. */
+/** The header is invalid: the head has the first bytes of the frame, not of its payload. */
 const refusedFlag = 0x400;
 const headShift = 16;
 
@@ -93,8 +93,8 @@ export function recordReceived(connection: Recorded, frame: Frame): void {
 }
 
 /**
- * Records that the server fails the WebSocket, because of the bytes at `input.start` or of a frame that has been recorded.
- * @param headerSize of the last frame that was read; 0 for none
+ * Records that the server refuses a frame: the one at `start`, whose header is invalid, or the last recorded one.
+ * @param headerSize the size of the last header; 0 if it is invalid
  */
 export function recordRefusedFrame(
   connection: Recorded,
@@ -352,7 +352,7 @@ export function copyFrames(connection: Recorded, into: Int32Array, at: number): 
 /** A recorded frame, and how many milliseconds ago it was. */
 export interface RecordedFrame extends ShownFrame {
   readonly age: number;
-  /** The head has the first bytes of a frame with an invalid header. */
+  /** The header is invalid: `head` has the first bytes of the frame. */
   readonly isRefused: boolean;
 }
 
@@ -370,7 +370,7 @@ function readEntry(entries: Int32Array, at: number, now: number): RecordedFrame 
   return {
     direction: isSent ? '>' : '<',
     first: isFrame ? firstAndFlags & 0xff : undefined,
-    // RFC 6455 §5.1: any other frame is refused.
+    // RFC 6455 §5.1: the server refuses a frame without a mask.
     isMasked: isFrame && !isSent,
     isRefused: (firstAndFlags & refusedFlag) !== 0,
     length: entries[at + 2]! >>> 0,

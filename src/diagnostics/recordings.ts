@@ -254,7 +254,7 @@ function writeHeader(recordings: Recordings, session: RecordedSession): void {
   session.isBegun = !session.isCut;
 }
 
-/** Begins to decode frames in the middle of a session, before the connection's unread input. */
+/** Starts to decode in the middle of a session, at the connection's unread input. */
 export function beginMidway(decoder: SessionDecoder, endpoint: NonNullable<Recordable['endpoint']>): void {
   const { inflater, deflater, incoming } = endpoint;
   beginFrames(decoder, deflateOf(endpoint));

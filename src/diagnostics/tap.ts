@@ -21,7 +21,7 @@ export interface TappedPayload {
   /** The length of the whole payload. */
   readonly length: number;
   readonly key: number;
-  /** The length of the frame's header, which ends at `start`; undefined on a wire without frames. */
+  /** The size of the frame's header, up to `start`; undefined on a wire without frames. */
   readonly size?: number;
 }
 
@@ -33,13 +33,13 @@ export interface TappedMessage {
   readonly end: number;
 }
 
-/** Why the server failed a WebSocket, and the bytes of the frame's header if that is invalid. */
+/** The reason for failing a WebSocket, and the frame's bytes if its header is invalid. */
 export interface FrameRefusal {
   readonly code: number;
   readonly reason: string;
   /** The option whose limit was exceeded. */
   readonly option: string | undefined;
-  /** Empty if the header was read before. */
+  /** Empty if the header is valid. */
   readonly bytes: Uint8Array;
 }
 
@@ -58,13 +58,13 @@ export interface Tap {
   arrived?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
   /** The server has read a frame. @param first its first byte: FIN, RSV and opcode; undefined on a wire without frames */
   read?(connection: Tapped, first: number | undefined, payload: TappedPayload): void;
-  /** A received message is complete that was assembled or inflated. Other messages are the payload of one frame. */
+  /** The server has assembled or inflated a message. Any other message is the payload of one frame. */
   assembled?(connection: Tapped, message: TappedMessage): void;
-  /** The server fails the connection, because of a frame. */
+  /** The server refuses a frame, and fails the connection. */
   refused?(connection: Tapped, refusal: FrameRefusal): void;
   /** The head of an HTTP request was read. */
   requested?(connection: Tapped, head: TappedRequest): void;
-  /** The next frame that is sent has this message as its compressed payload. */
+  /** The server has compressed this message for the next frame in `sent`. */
   compressed?(connection: Tapped, message: TappedMessage): void;
   /** Output was queued: whole frames or, during the handshake and on other wires, bytes. */
   sent?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
@@ -107,7 +107,7 @@ export function removeTap(taps: Taps, which: number | 'all', tap: Tap): void {
   taps.isOn = taps.all.size > 0 || taps.byId.size > 0;
 }
 
-// These loops make no list of taps: with a tap, every frame comes here.
+// These loops run for every frame, so they allocate no list of taps.
 
 export function tapArrived(connection: Tapped, bytes: Uint8Array, start: number, end: number): void {
   if (connection.isControl) return;

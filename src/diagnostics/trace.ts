@@ -1,7 +1,6 @@
 /**
- * The trace: what the traced connections receive and send becomes log events, with a line each: heads of HTTP (`head`), frames
- * (`frame`) and messages of several frames (`message`), frames that the server refuses (`frame refused`), faults (`fault`), and what
- * they put on the wire (`wrote`).
+ * The trace logs a line for each event of the traced connections: lines of HTTP heads (`head`), frames (`frame`), messages of several
+ * frames (`message`), refused frames (`frame refused`), faults (`fault`), and the bytes that leave with faults (`wrote`).
  */
 import { Buffer } from 'node:buffer';
 import { createHash } from 'node:crypto';
@@ -42,9 +41,9 @@ import { addTap, type FrameRefusal, removeTap, type Tap, type Tapped, type Taps 
 interface TracedSession {
   readonly received: FrameLines;
   readonly sent: FrameLines;
-  /** A digest of the answer to its handshake, if that was traced. */
+  /** The digest of the answer to its handshake; undefined if the trace began later. */
   answer: string | undefined;
-  /** Only with faults. */
+  /** The position in the output; undefined without faults. */
   written: WrittenStream | undefined;
   /** Bytes of memory. */
   held: number;
@@ -60,7 +59,7 @@ export interface Trace {
   readonly sessions: Map<number, TracedSession>;
   /** Bytes of memory of all sessions. */
   held: number;
-  /** The current second, and the lines in it: written, and left out. */
+  /** The current second, the number of its lines, and the lines left out since the last report. */
   second: number;
   lines: number;
   skipped: number;
@@ -228,7 +227,7 @@ function hasDeflate(endpoint: { readonly deflater?: unknown }): boolean {
   return endpoint.deflater !== undefined;
 }
 
-/** Traces the head of a response. @returns its end; `start` if the bytes begin with none */
+/** Traces the head of a response. @returns the end of the head; `start` if the bytes do not begin with one */
 function traceResponse(
   trace: Trace,
   connection: Tapped,
@@ -254,7 +253,7 @@ function traceResponse(
   }
 }
 
-/** A head that faults have changed: it need not be valid. */
+/** Traces a head that faults have changed. It may be invalid. */
 function traceWrittenHead(trace: Trace, connection: Tapped, head: string): void {
   const [first = '', ...lines] = head.split('\r\n').filter(line => line !== '');
   const fields = lines.map((line): readonly [string, string] => {
@@ -264,7 +263,7 @@ function traceWrittenHead(trace: Trace, connection: Tapped, head: string): void 
   traceHead(trace, connection, '!', first, fields);
 }
 
-/** A line for the first line, and one for each field. */
+/** Traces the first line of a head, and each field. */
 function traceHead(
   trace: Trace,
   connection: Tapped,
@@ -284,7 +283,7 @@ function traceHead(
   }
 }
 
-/** Lines above the rate are left out, and counted. */
+/** Logs a line, or counts it if the rate is exceeded. */
 function traceLine(trace: Trace, { id }: Tapped, event: string, fields: LogFields, shown: string): void {
   const second = Math.floor(Date.now() / 1000);
   if (second !== trace.second) Object.assign(trace, { second, lines: 0 });

@@ -50,7 +50,7 @@ export function readCapture(bytes: Buffer): SentBytes[] {
 
 /** As `readCapture`, for packets that begin with the header of IP or Ethernet. */
 export function readDumpedPackets(packets: readonly Buffer[]): SentBytes[] {
-  // The destination of a frame rarely begins with the version and the header size of IP.
+  // An Ethernet frame begins with its destination. Few destinations begin like an IP header.
   const isIp = (bytes: Buffer) => /^4[5-f]|^6/.test(bytes.toString('hex', 0, 1));
   return readPackets(packets.map(bytes => ({ linkType: isIp(bytes) ? rawIp : ethernet, bytes })));
 }
@@ -59,7 +59,7 @@ function readPackets(packets: readonly Packet[]): SentBytes[] {
   const unknown = packets.find(packet => ipOffset(packet) === undefined);
   if (unknown !== undefined)
     throw new Error(
-      `the capture has packets of link type ${unknown.linkType}, which explain cannot read; capture on another interface, such as lo or eth0`,
+      `explain cannot read packets of link type ${unknown.linkType}; capture on another interface, such as lo or eth0`,
     );
   const segments = packets.map(segmentOf).filter(segment => segment !== undefined);
   const ends = new Set(segments.map(({ from, to }) => [from, to].sort().join(' and ')));
@@ -142,7 +142,7 @@ function firstSequence(segments: readonly Segment[], { from, sequence }: Segment
   return (sequence + least) >>> 0;
 }
 
-/** Whether a flow that begins with these bytes is a server's: RFC 6455 §5.1, a server masks no frame. */
+/** Whether a server sent the first bytes of a flow: a server does not mask its frames (RFC 6455 §5.1). */
 function isFromServer(data: Buffer): boolean {
   const sender = beginsHandshake(data, 0);
   if (sender !== undefined || data.length < 2) return sender === 'server';
@@ -249,7 +249,7 @@ function tcpOffset(ip: Buffer): number | undefined {
     at += 8 * (ip[at + 1]! + 1);
   }
   if (next === 44)
-    throw new Error('the capture has TCP segments in several IP fragments, which explain cannot join');
+    throw new Error('the capture has TCP segments in several IP fragments; explain cannot join them');
   return next === tcpProtocol ? at : undefined;
 }
 
@@ -263,7 +263,7 @@ function segmentOf(packet: Packet): Segment | undefined {
   const headerSize = isV4 ? (ip[9] === tcpProtocol ? 4 * (ip[0]! & 15) : undefined) : tcpOffset(ip);
   if (headerSize === undefined) return undefined;
   if (isV4 && (ip.readUInt16BE(6) & 0x3fff) !== 0)
-    throw new Error('the capture has TCP segments in several IP fragments, which explain cannot join');
+    throw new Error('the capture has TCP segments in several IP fragments; explain cannot join them');
   const length = isV4 ? ip.readUInt16BE(2) : ip.readUInt16BE(4);
   // With segmentation offload, the captured length is 0.
   const end = length === 0 ? ip.length : isV4 ? length : 40 + length;

@@ -29,7 +29,7 @@ export interface ExplainSettings {
   readonly isCompressed: boolean;
 }
 
-/** More would need gigabytes of memory, and nobody reads so many. */
+/** A small file can have millions of frames, and their explanations would take gigabytes of memory. */
 const maxExplanations = 50_000;
 
 interface Side {
@@ -41,7 +41,7 @@ interface Side {
   at: number;
   /** The size of input at which the next frame can be complete. */
   needed: number;
-  /** The end of a handshake has been looked for up to here. */
+  /** The search for the end of a handshake has reached this index. */
   searched: number;
   frames: FrameStream | undefined;
 }

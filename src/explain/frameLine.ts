@@ -16,7 +16,7 @@ import { meaningOfCode } from './meanings.ts';
 /** As in curl: `<` was received, `>` is sent. */
 export type FrameDirection = '<' | '>';
 
-/** What a line shows of a payload. At most one of `text` and `hex` is set. */
+/** The part of a payload that a line shows. At most one of `text` and `hex` is set. */
 export interface ShownPayload {
   readonly code?: number | undefined;
   readonly text?: string | undefined;
@@ -36,13 +36,13 @@ export interface ShownFrame {
   readonly head: Buffer;
 }
 
-/** What is known of a frame besides its bytes. */
+/** Facts about a frame that its bytes do not show. */
 export interface FrameContext {
-  /** Its message is compressed. Only the first frame of a message says so itself. */
+  /** Its message is compressed. RSV1 marks only the first frame of such a message. */
   readonly isCompressed?: boolean;
-  /** The length of its inflated message, if the frame is the whole message and `payload` shows the inflated one. */
+  /** The length of the inflated message in `payload`, if the frame is the whole message. */
   readonly inflatedLength?: number | undefined;
-  /** Instead of the frame's own payload. */
+  /** Replaces the frame's payload in the line. */
   readonly payload?: ShownPayload;
 }
 
@@ -129,18 +129,18 @@ function flagsOf({ first, isMasked }: ShownFrame, isCompressed: boolean): string
   ];
 }
 
-/** The payload as the frame alone shows it. */
+/** The payload of a frame without its context. */
 function payloadOf({ first, head, length }: ShownFrame, isCompressed: boolean): ShownPayload {
   const isCut = head.length < length;
   const opcode = first === undefined ? undefined : first & 0x0f;
   if (opcode === Opcode.Close && head.length >= 2) {
-    // The reason is short, and shown in whole.
+    // The line shows the whole reason: it is short.
     return { code: head.readUInt16BE(), ...shownBytes(head.subarray(2), isCut, false, maxControlPayload) };
   }
   if (opcode === Opcode.Binary || isCompressed) return shownHex(head, isCut);
-  // HTTP answers have credentials, too, such as the id of a polling session.
+  // HTTP answers contain credentials, too, such as the id of a polling session.
   const shown = shownBytes(head, isCut, first === undefined);
-  // Of unknown bytes, only those that look like text are shown as text.
+  // Unknown bytes are shown as text only if they look like text.
   if (opcode === Opcode.Text || shown.text === undefined) return shown;
   return /[\0-\x08\x0e-\x1f\ufffd]/.test(shown.text) ? shownHex(head, isCut) : shown;
 }
@@ -161,7 +161,7 @@ export function shownBytes(
   return text === undefined ? shownHex(bytes, isCut) : shownText(redactText(text, isFirst), isCut, longest);
 }
 
-/** Whether bytes that need not be a text contain a credential. */
+/** Whether bytes contain a credential, even if they are not valid UTF-8. */
 export function hasCredential(bytes: Buffer): boolean {
   const text = bytes.toString('latin1');
   return redactText(text, true) !== text;
@@ -169,7 +169,7 @@ export function hasCredential(bytes: Buffer): boolean {
 
 export function shownText(text: string, isCut: boolean, longest = shownLength): ShownPayload {
   if (text.length <= longest) return { text, isCut };
-  // Not between the halves of a surrogate pair.
+  // Do not cut a surrogate pair.
   const end = /[\ud800-\udbff]/.test(text[longest - 1]!) ? longest - 1 : longest;
   return { text: text.slice(0, end), isCut: true };
 }
@@ -178,7 +178,7 @@ export function shownHex(bytes: Buffer, isCut: boolean): ShownPayload {
   return { hex: bytes.toString('hex', 0, shownLength), isCut: isCut || bytes.length > shownLength };
 }
 
-/** @param isCut the bytes may end inside a character, which is left out @returns undefined if they are not UTF-8 */
+/** Decodes bytes that may end inside a character if `isCut`. @returns undefined if they are not UTF-8 */
 export function wholeText(bytes: Buffer, isCut: boolean): string | undefined {
   const fewest = isCut ? Math.max(0, bytes.length - 3) : bytes.length;
   for (let end = bytes.length; end >= fewest; end--)

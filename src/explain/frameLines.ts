@@ -1,6 +1,6 @@
 /**
- * The frames of one direction of a connection as lines. A frame alone does not show its text if the message is compressed, has
- * several fragments, or arrives in pieces: the owner of the connection passes the content of such messages, too.
+ * The frames of one direction of a connection as lines. A frame does not show the text of a message that is compressed, fragmented or
+ * incomplete: the caller passes the content of such a message once it is complete.
  *
  *     < text, 3 bytes, first fragment: "hel" [masked]
  *     < continuation, 2 bytes, last fragment: "lo" [final, masked]
@@ -30,7 +30,7 @@ import {
   wholeText,
 } from './frameLine.ts';
 
-/** The bytes of a payload that are read for a line. They are more than it shows: credentials are found in whole. */
+/** Bytes of a payload that are searched for credentials. A line shows fewer. */
 export const readLength = 1024;
 
 /** A line, for people and for programs. */
@@ -40,13 +40,13 @@ export interface TraceLine {
   readonly fields: LogFields;
 }
 
-/** A message whose last frame has not been shown. */
+/** A fragmented message whose last frame has not arrived. */
 interface UnfinishedMessage {
   readonly opcode: number;
   readonly isCompressed: boolean;
   frames: number;
   length: number;
-  /** The beginning of a text; undefined if some of it did not arrive with its frame's header. */
+  /** The text so far; undefined if it is too long, or if a part of it arrived after its frame's header. */
   text: Buffer | undefined;
 }
 
@@ -70,11 +70,11 @@ export interface FrameLines {
   /** Messages that have been shown. */
   messages: number;
   message: UnfinishedMessage | undefined;
-  /** The whole frame of a compressed message waits for its content. */
+  /** The frame of a compressed message, until its content is known. */
   waiting: ShownFrame | undefined;
-  /** The message whose frames have been shown, but whose content has not. */
+  /** The message whose frames have been shown, until its content is known. */
   complete: UnfinishedMessage | undefined;
-  /** The content of the next frame, which is compressed. */
+  /** The content of the next compressed frame. */
   announced: MessageContent | undefined;
 }
 
@@ -89,7 +89,7 @@ export function newFrameLines(direction: FrameDirection): FrameLines {
   };
 }
 
-/** Bytes of memory that incomplete messages take. */
+/** The memory of incomplete messages, bytes. */
 export function linesMemory({ message, waiting, announced }: FrameLines): number {
   return (message?.text?.length ?? 0) + (waiting?.head.length ?? 0) + (announced?.head.length ?? 0);
 }
@@ -97,7 +97,7 @@ export function linesMemory({ message, waiting, announced }: FrameLines): number
 /**
  * The lines of the next frame. The line of a compressed message waits for its content.
  * @param frame its `head` has at most `readLength` bytes, and belongs to this function
- * @param mayKeep whether there is memory for text that later lines need
+ * @param mayKeep whether the memory limit allows to keep text for later lines
  */
 export function linesOfFrame(lines: FrameLines, frame: ShownFrame, mayKeep = true): TraceLine[] {
   const { first } = frame;
@@ -123,7 +123,7 @@ export function linesOfFrame(lines: FrameLines, frame: ShownFrame, mayKeep = tru
   });
   if (!isFinal) return [...before, line];
   lines.message = undefined;
-  // Only received messages are passed again, as a whole.
+  // The caller passes the content of received messages only.
   if (lines.direction === '<') lines.complete = message;
   else lines.messages++;
   return [...before, line];
@@ -154,7 +154,7 @@ function linesOfWhole(
   }
   const opcode = frame.first! & 0x0f;
   const isFirst = lines.messages === 0;
-  // The rest of the frame arrives later, and then its message.
+  // The content is known once the rest of the frame has arrived.
   if (lines.direction === '<' && frame.head.length < Math.min(frame.length, shownLength))
     lines.complete = { opcode, isCompressed, frames: 1, length: frame.length, text: undefined };
   else lines.messages++;
@@ -178,8 +178,8 @@ function contentPayload(lines: FrameLines, { isText, length, head }: MessageCont
 }
 
 /**
- * The text that a fragment adds to its message. Credentials are found in the text so far, because a fragment may begin or end
- * inside one.
+ * The text that a fragment adds to its message. The search for credentials covers the whole text so far, because a fragment may
+ * begin or end inside a credential.
  */
 function payloadOfFragment(
   { messages }: FrameLines,
@@ -188,7 +188,7 @@ function payloadOfFragment(
   mayKeep: boolean,
 ): { payload?: ShownPayload } {
   const { text, opcode, isCompressed } = message;
-  // The inflated message follows in a line of its own.
+  // The line `message` shows the inflated message.
   if (isCompressed) return { payload: { isCut: false } };
   if (opcode !== Opcode.Text) return { payload: shownHex(head, head.length < length) };
   if (text === undefined) return { payload: { isCut: length > 0 } };
@@ -231,7 +231,7 @@ function messageLine(
   };
 }
 
-/** The line that still waits for its content, which will not arrive. */
+/** The line of a compressed frame whose content will not arrive. */
 export function linesOfRest(lines: FrameLines): TraceLine[] {
   const { waiting } = lines;
   lines.waiting = undefined;

@@ -28,7 +28,7 @@ export interface FrameStream {
   message: UnfinishedMessage | undefined;
   /** The reason for ignoring the rest of the input. */
   ending: string | undefined;
-  /** The content of the compressed message, if the caller knows it: the context for inflating it may be lost. */
+  /** The inflated message, if the caller has it: this stream may lack the context to inflate it. */
   inflated?: Buffer | undefined;
 }
 
@@ -43,7 +43,7 @@ interface UnfinishedMessage {
   readonly utf8: number;
 }
 
-/** A message whose beginning is not known, before a continuation frame. */
+/** A message with an unknown beginning, for a continuation frame. */
 export function unknownBeginning(): UnfinishedMessage {
   return {
     opcode: Opcode.Binary,

@@ -210,7 +210,7 @@ function lineEndOf(bytes: Buffer, start: number): '\r\n' | '\n' {
   return feed > start && bytes[feed - 1] !== 0x0d ? '\n' : '\r\n';
 }
 
-/** Whether `bytes` have the empty line that ends the head. @param searched they do not have it before this index */
+/** Whether `bytes` have the empty line that ends the head. @param searched an earlier search has reached this index */
 export function hasHeadEnd(bytes: Buffer, start: number, searched: number): boolean {
   const lineEnd = lineEndOf(bytes, start);
   return bytes.indexOf(lineEnd + lineEnd, Math.max(start, searched - 3), 'latin1') >= 0;

@@ -44,7 +44,7 @@ export function meaningOfCode(code: number): string {
   return code < 5000 ? 'a private code of the application' : 'not a close code';
 }
 
-/** What a receiver must do about a broken rule, a sentence. @param code for its close frame */
+/** The receiver's duty after a broken rule, a sentence. @param code for its close frame */
 export function responseTo(code: number): string {
   return `The receiver must fail the connection (RFC 6455 §7.1.7): it may send a close frame with the code ${code} (${codes.get(code)}), reads nothing more, and closes the TCP connection.`;
 }

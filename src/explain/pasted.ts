@@ -10,17 +10,17 @@ export function readPasted(pasted: string): Buffer | undefined {
   return readDump(text) ?? readEscapes(text) ?? readDecimals(text) ?? readDigits(text);
 }
 
-/** A line of a dump: offset, bytes, and perhaps the bytes as text, which begins behind two spaces, a bar or a tab. */
+/** A line of a dump: the offset, the bytes, and perhaps their text after two spaces, a bar or a tab. */
 const dumpLine =
   /^\s*(?:0x)?([\da-f]{4,16}):?(?:[ \t]{1,4})((?:[\da-f]{2,8}[ \t]{1,2})*[\da-f]{2,8})(?:(?: {2,}|[ \t]*\||\t).*)?$/i;
 const lastOffset = /^\s*[\da-f]{6,16}$/i;
 
-/** The offsets prove that it is a dump: each is that of the line before it plus its bytes. */
+/** The offsets identify a dump: each is the number of bytes before its line. */
 function readDump(text: string): Buffer | undefined {
   const lines = text.split(/\r?\n/).filter(line => line.trim() !== '');
   if (lines.some(line => line.trim() === '*') && dumpLine.test(lines[0]!))
     throw new Error('the dump leaves out repeated lines (*); make one with xxd or hexdump -v -C');
-  // hexdump without -C, and od without -tx1: words, with their bytes in the order of the machine.
+  // hexdump without -C and od without -tx1 print words in the byte order of the machine.
   if (/^[0-7]{7} +[\da-f]{4}( +[\da-f]{4})*\s*$|^[0-7]{7} [0-7]{6}( [0-7]{6})*$/.test(lines[0]!))
     throw new Error('the dump has words instead of bytes; make one with xxd or hexdump -C');
   if (lines.length > 1 && lastOffset.test(lines.at(-1)!)) lines.pop();
@@ -29,7 +29,7 @@ function readDump(text: string): Buffer | undefined {
   let radix = 16;
   for (const [index, line] of lines.entries()) {
     const [, offset = '', shown = ''] = dumpLine.exec(line) ?? [];
-    // A dump has 16 bytes in a line. Its text may look like digits.
+    // A line has at most 16 bytes. The text after them may look like digits.
     const digits = shown.replace(/\s/g, '').slice(0, 32);
     if (digits.length % 2 === 1 || digits === '') return undefined;
     if (index === 1 && parseInt(offset, 16) !== size && parseInt(offset, 8) === size) radix = 8;
@@ -44,7 +44,7 @@ function readDump(text: string): Buffer | undefined {
   return pieces.length === 0 ? undefined : Buffer.concat(pieces);
 }
 
-/** The packets in the output of tcpdump -X (from the IP header) or -XX (with the link's). @returns undefined if it is none */
+/** The packets in the output of tcpdump -X (from the IP header) or -XX (with the link's). @returns undefined if the text has no packet */
 export function readPacketDump(text: string): Buffer[] | undefined {
   const packets: Buffer[][] = [];
   for (const line of text.split(/\r?\n/)) {
@@ -98,7 +98,7 @@ function readDigits(text: string): Buffer | undefined {
   if (tokens.length === 0 || !digits.every(one => /^[\da-f]+$/i.test(one))) return undefined;
   // A number in 0x notation needs no leading zero.
   const padded = digits.map((one, i) => (one.length === 1 && /^0x/i.test(tokens[i]!) ? `0${one}` : one));
-  // 129 5 72: such numbers would be misread as digits.
+  // 129 5 72: decimal numbers would be misread as hexadecimal digits.
   if (tokens.length > 1 && digits.every(one => /^\d{1,3}$/.test(one)) && digits.some(one => one.length === 3))
     throw new Error(
       'these numbers look decimal; write bytes as two hexadecimal digits, or numbers as [129, 5]',
@@ -109,7 +109,7 @@ function readDigits(text: string): Buffer | undefined {
   return Buffer.from(all, 'hex');
 }
 
-/** What bytes are that are no WebSocket, a sentence; undefined if they may be one. */
+/** Names the protocol or format of the bytes in a sentence; undefined if they may come from a WebSocket. */
 export function nameOfOther(bytes: Buffer): string | undefined {
   const first = bytes.toString('hex', 0, 3);
   if (/^1[4-7]030[0-4]/.test(first))

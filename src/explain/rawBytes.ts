@@ -1,12 +1,12 @@
-/** The bytes of frames, for lines that show them as they are: without payloads that contain credentials. */
+/** The raw bytes of frames for lines, without payloads that contain credentials. */
 import { Buffer } from 'node:buffer';
 import { hasCredential, type ShownPayload, shownHex } from './frameLine.ts';
 
-/** A header whose length is known, even if it breaks rules. */
+/** A complete header, which may break rules. */
 export interface LooseHeader {
   /** Bytes. */
   readonly size: number;
-  /** Of the payload. */
+  /** Bytes of the payload. */
   readonly length: number;
   /** Undefined if the payload is not masked. */
   readonly key: Buffer | undefined;
@@ -34,7 +34,7 @@ export function unmaskLoosely(payload: Buffer, key: Buffer | undefined): Buffer 
   return payload;
 }
 
-/** Hexadecimal digits of a frame; only of its header if its payload contains a credential. @param bytes from its first one */
+/** The hexadecimal digits of a frame, or of its header if the payload contains a credential. @param bytes begin with the header */
 export function shownFrameBytes(bytes: Buffer): ShownPayload {
   const { size, key } = looseHeader(bytes) ?? { size: 0, key: undefined };
   const payload = unmaskLoosely(Buffer.from(bytes.subarray(size)), key);

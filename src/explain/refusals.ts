@@ -1,4 +1,4 @@
-/** A frame that its receiver refuses, as one line: the rule that it breaks, and its bytes. */
+/** A refused frame as one line: the broken rule, and the bytes of the frame. */
 import { Buffer } from 'node:buffer';
 import type { LogFields } from '../log/log.ts';
 import { printableLine } from '../log/printable.ts';
@@ -7,7 +7,7 @@ import { CloseCode } from '../protocol/codes.ts';
 import { showPayload } from './frameLine.ts';
 import { shownFrameBytes } from './rawBytes.ts';
 
-/** The sections of the rules that the decoder enforces (protocol/websocket/), by the reason with which it refuses a frame. */
+/** The section of each rule that the decoder (protocol/websocket/) enforces, by the reason in its error. */
 const sections: readonly (readonly [reason: RegExp, section: string])[] = [
   [/must mask|must not mask/, 'RFC 6455 §5.1'],
   [/is reserved$|^RSV2 and RSV3|no compression was negotiated|payload length/, 'RFC 6455 §5.2'],
@@ -24,11 +24,11 @@ export interface RefusedFrame {
   readonly reason: string;
   /** The option whose limit was exceeded. */
   readonly option: string | undefined;
-  /** The frame, from its first byte, if its header is invalid; otherwise empty, because the frame has its own line. */
+  /** The bytes of the frame if its header is invalid; otherwise empty, because another line shows the frame. */
   readonly bytes: Uint8Array;
 }
 
-/** Whether the decoder refused the bytes of a header: any other violation with this code follows a header that was read. */
+/** Whether the header is invalid: the decoder reports every other protocol error after it has read a header. */
 export function isHeaderRefused(code: number, headerSize: number): boolean {
   return headerSize === 0 && code === CloseCode.ProtocolError;
 }

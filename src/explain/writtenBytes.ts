@@ -1,6 +1,6 @@
 /**
- * The bytes that a server wrote to a socket, which need not be whole or valid frames: faults cut, change and add bytes. Each
- * write is described by the frames that begin in it:
+ * Describes the bytes that a server wrote to a socket. Faults cut, change and add bytes, so a write may have parts of frames and
+ * invalid ones. The description names the frames that begin in the write:
  *
  *     81           the first byte of a frame
  *     0568656c6c6f text, 5 bytes: "hello" [final]
@@ -27,7 +27,7 @@ export function newWrittenStream(isHead: boolean): WrittenStream {
 
 const nothing = Buffer.alloc(0);
 
-/** Frames of one write that are described. */
+/** Frames of one write that a description names. */
 const describedFrames = 4;
 
 /** @returns the number of bytes at the start of this write that belong to the head of the response */
@@ -42,7 +42,7 @@ export function skipHead(stream: WrittenStream, bytes: Buffer): number {
 }
 
 /**
- * @param bytes of one write, with frames; not changed
+ * @param bytes one write of frames; they do not change
  * @param isNegotiated whether permessage-deflate was negotiated, which defines RSV1
  */
 export function describeWrite(stream: WrittenStream, bytes: Buffer, isNegotiated: boolean): string {

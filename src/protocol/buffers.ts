@@ -47,7 +47,7 @@ const { port1: nowhere } = new MessageChannel();
 nowhere.close();
 
 /**
- * Frees a long buffer at once, which V8 might do hundreds of megabytes later. A message to a closed port frees the buffers
+ * Frees a long buffer at once. V8 might free it hundreds of megabytes later. A message to a closed port frees the buffers
  * that it transfers. Newer versions of Node have `ArrayBuffer.prototype.transfer`.
  */
 function release(buffer: Buffer): void {
@@ -57,15 +57,15 @@ function release(buffer: Buffer): void {
 /** Buffers in the pool, and their total length. */
 interface Pool {
   bytes: number;
-  /** By power of two. Blocks, which serve any length, are all in the first list. */
+  /** By power of two. The first list has all blocks, because each block serves any length. */
   readonly free: Buffer[][];
 }
 
 const newPool = (): Pool => ({ bytes: 0, free: Array.from({ length: largestPower + 1 }, () => []) });
 const shorter = newPool();
 /**
- * A block in the pool is as long as the part of it that was written, because the system has provided that memory. Every new
- * block makes V8 mark the heap, ten times a second if large messages come and go.
+ * The length of a block in the pool is that of its longest message so far, because the system has provided that much memory. Each
+ * new block makes V8 mark the heap: without the pool, ten times a second if large messages come and go.
  */
 const blocks = newPool();
 

@@ -252,7 +252,7 @@ export const connectionMemory = 3 * KiB;
 /** An idle TLS connection, with two Node streams and OpenSSL's state. Measured: 30 KiB. */
 export const tlsMemory = 32 * KiB;
 
-/** Long buffers kept for the next messages: of those above 4 MiB one that holds the largest message by default, and as much of shorter ones. */
+/** The size of each of the two pools of long buffers. The pool above 4 MiB has room for one message of the largest default size. */
 export const bufferPoolSize = 17 * MiB;
 
 /** The part of `maxMemory` that histories may use before the longest ones are shortened. */

@@ -45,11 +45,11 @@ interface Stream {
   inflater: DeflateContext | 'lost' | undefined;
 }
 
-/** The largest frame and message whose content is decoded, bytes. */
+/** The largest frame and message that a decoder decodes, in bytes. */
 export interface DecoderLimits {
   readonly frame: number;
   readonly message: number;
-  /** Of a longer frame, the event has the beginning; otherwise it ends the decoding, and all that follows is `bytes`. */
+  /** The event of a longer frame has its beginning. Otherwise a longer frame ends the decoding, and later events are `bytes`. */
   readonly isBeginningEnough: boolean;
 }
 
@@ -66,7 +66,7 @@ export interface SessionDecoder {
   readonly onEvent: (event: DecodedEvent) => void;
   /** The handshake without a response yet, and its time of arrival. */
   request: { readonly head: Head; readonly at: number } | undefined;
-  /** Gets the rest of the bytes that were being decoded when `stopDecoder` was called. */
+  /** Receives the input that is left when a call of `stopDecoder` ends the decoding. */
   onRest: ((from: Side, rest: Buffer) => void) | undefined;
 }
 
@@ -127,7 +127,7 @@ export function beginFrames(decoder: SessionDecoder, deflate: DeflateParameters 
   }
 }
 
-/** Whether a message of this direction could not be inflated, so that later ones cannot be, either. */
+/** Whether this direction has lost its context: a message could not be inflated, and later ones may refer to it. */
 export function hasLostContext(decoder: SessionDecoder, from: Side): boolean {
   return decoder[from].inflater === 'lost';
 }
@@ -137,7 +137,7 @@ export function isIgnored(decoder: SessionDecoder, from: Side): boolean {
   return decoder[from].stage === 'ignored';
 }
 
-/** The messages before the decoding: what the next ones may refer to. */
+/** Sets the window: the end of earlier messages, which later ones may refer to. */
 export function setWindow(decoder: SessionDecoder, from: Side, window: Buffer): void {
   const { inflater } = decoder[from];
   if (typeof inflater === 'object' && inflater.keepsContext) inflater.window = Buffer.from(window);

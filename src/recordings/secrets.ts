@@ -9,7 +9,7 @@ const secretName =
 /** These match `secretName`, but are not secret. */
 const publicHeaders: ReadonlySet<string> = new Set(['sec-websocket-key', 'sec-websocket-accept']);
 
-/** The characters of JSON Web Tokens, at least as many as the shortest token has. */
+/** Words of the characters of a JSON Web Token, from the length of the shortest token. */
 const tokenCharacters = /[\w.-]{11,}/g;
 const authorization = /\b(bearer|basic) +[\w.~+/=-]{4,}/gi;
 
@@ -19,8 +19,8 @@ function redactWords(text: string): string {
 }
 
 /**
- * Replaces JSON Web Tokens: three parts joined by dots, the first of which begins with `{"` in Base64. One regular expression
- * would take quadratic time, because it would read the rest of a part again for each beginning in it.
+ * Replaces JSON Web Tokens: three parts joined by dots, beginning with `{"` in Base64. A regular expression for whole tokens takes
+ * quadratic time: for each `eyJ` in a part, it reads the rest of the part again.
  */
 function redactWebTokens(word: string): string {
   const parts = word.split('.');
@@ -66,7 +66,7 @@ function redactSubprotocols(list: string): string {
     .join(', ');
 }
 
-/** The text of a message, or its beginning. @param isFirst whether it is the sender's first: clients often put credentials there */
+/** Removes credentials from the text of a message, or from its beginning. @param isFirst whether it is the sender's first: clients often put credentials there */
 export function redactText(text: string, isFirst: boolean): string {
   const known = redactMessage(text);
   return isFirst ? redactMembers(redactWords(known), isSecret) : known;

@@ -16,7 +16,7 @@ const { shortGame } = (await import(join(example, 'test/games.mjs'))) as { short
 /** Ends a test that hangs; no measure of speed. */
 const patience = { timeout: 120_000 };
 
-/** The example in a folder of its own, and a server that can be killed and started again on its port. */
+/** A copy of the example, and a server that a test can kill and start again on its port. */
 async function openTable(hooks?: Hooks) {
   const folder = temporaryFolder();
   for (const part of ['handlers', 'public'])
@@ -35,7 +35,7 @@ async function openTable(hooks?: Hooks) {
     async restart() {
       server = await start(String(server.port));
     },
-    /** Replaces a part of the module, and has the server load it. */
+    /** Replaces a part of the module, and reloads it. */
     async swap(old: string, now: string) {
       const source = readFileSync(module, 'utf8');
       assert.ok(source.includes(old), old);
@@ -64,7 +64,7 @@ async function click(page: Page, move: string): Promise<void> {
 
 describe('checkers', patience, () => {
   const browser = browserOfSuite();
-  /** Of a server for all tests but the first one. */
+  /** The server of all tests but the first one. */
   let url = '';
   let closeTable: (() => Promise<void>) | undefined;
   before(async () => {
@@ -84,7 +84,7 @@ describe('checkers', patience, () => {
     return page;
   }
 
-  /** Red creates a table, and White comes by the link. */
+  /** Red creates a table, and White joins by the link. */
   async function sitDown(t: TestContext, address: string, options: BrowserContextOptions = {}) {
     const red = await newPage(t, options);
     await red.goto(address);
@@ -113,7 +113,7 @@ describe('checkers', patience, () => {
     await play(red, white, 7, 12);
 
     await table.kill();
-    // Red moves before the page knows that the server is there again.
+    // Red moves while the server is down.
     await click(red, shortGame[12]!);
     await table.restart();
     for (const page of [red, white]) {
@@ -190,7 +190,7 @@ describe('checkers', patience, () => {
     assert.equal(await stranger.locator('#actions').isVisible(), false);
   });
 
-  test('the players agree to a draw, and anyone replays the game from the history of its channel', async t => {
+  test('the players agree to a draw, and a spectator replays the game from the history of its channel', async t => {
     const { red, white, link } = await sitDown(t, url);
     await play(red, white, 0, 4);
     await red.getByRole('button', { name: 'Offer a draw' }).click();
@@ -207,7 +207,7 @@ describe('checkers', patience, () => {
     await watcher.getByRole('heading', { name: 'Draw' }).waitFor();
   });
 
-  test('a player drags a piece, chooses the way of a jump, is told when a jump is forced, and resigns', async t => {
+  test('a player drags a piece, chooses the path of a jump, reads that a jump is forced, and resigns', async t => {
     const { red, white } = await sitDown(t, url);
     const drag = (page: Page, from: number, to: number) => squareOf(page, from).dragTo(squareOf(page, to));
     await drag(red, 11, 15);
@@ -227,7 +227,7 @@ describe('checkers', patience, () => {
     await red.getByText('White resigned.', { exact: true }).waitFor();
   });
 
-  test('nothing is wider than the window of a phone, in either theme', async t => {
+  test('the page fits the window of a phone in both themes', async t => {
     for (const colorScheme of ['light', 'dark'] as const) {
       const viewport = { width: 320, height: 640 };
       const page = await newPage(t, { viewport, colorScheme, hasTouch: true, isMobile: true });
@@ -258,7 +258,7 @@ describe('checkers', patience, () => {
     await page.getByRole('heading', { name: 'Waiting for your opponent' }).waitFor();
   });
 
-  test('a link to a game that is gone says so', async t => {
+  test('the page of an unknown game says that there is no such game', async t => {
     const page = await newPage(t);
     await page.goto(`${url}?game=aaaaaaaa`);
     await page.getByText('There is no such game; its link may be too old.').waitFor();

@@ -100,7 +100,7 @@ describe('pollywog explain', () => {
     assert.match(run([file]).stderr, /^pollywog: line 2: /);
   });
 
-  test('reads dumps, also of packets, and names input that is no WebSocket', () => {
+  test('reads dumps of bytes and packets, and names input of another protocol', () => {
     const explained = run([hello]);
     assert.deepEqual(run(['-'], `00000000: 8185 37fa 213d 7f9f 4d51 58            ..7.!=..MQX\n`), explained);
     assert.deepEqual(run([`<Buffer ${hello.match(/../g)!.join(' ')}>`]), explained);

@@ -52,7 +52,7 @@ test('the answer has the id of the message; ids of all channels count up togethe
   assert.equal((await server.post('/channels/other', 'paid')).id, `${epoch}-2`);
 });
 
-test('a path is decoded once, also when a channel exists whose name is the encoded text', async t => {
+test('a path is decoded once, even if the encoded text is the name of a channel', async t => {
   const server = await openPublishing(t);
   assert.equal((await server.post('/channels/50%25', 'paid')).status, 200);
   assert.equal((await server.post('/channels/50%2525', 'paid')).status, 200);

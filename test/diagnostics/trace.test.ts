@@ -1,4 +1,4 @@
-/** The trace: what the traced connections receive and send, line by line. */
+/** The trace, line by line. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { finishFanouts, sendToAll, wholeMessage } from '../../src/core/fanout.ts';
@@ -101,7 +101,7 @@ test('a line names the fragments of a message, its control frames, and the meani
   ]);
 });
 
-test('a text is whole characters, even if its fragments are not', () => {
+test('a line shows whole characters, even if a fragment ends inside one', () => {
   const bytes = Buffer.from('grüße');
   const lines = traced([
     frame(opcode.text, bytes.subarray(0, 3), { fin: false }),
@@ -166,7 +166,7 @@ test('a broadcast is shown inflated for a client with compression', () => {
   );
 });
 
-test('the trace of a connection that began in its middle shows its messages inflated', async () => {
+test('a trace that begins in the middle of a connection shows messages inflated', async () => {
   const peer = newZlibPeer();
   const [first, second] = [
     await peer.compress(Buffer.from('hello')),
@@ -282,7 +282,7 @@ test('a payload that arrives after its header is shown when its message is compl
   );
 });
 
-test('forty-eight characters of a text are shown, no half of one, and each frame of a burst', () => {
+test('a line shows 48 characters of a text without cutting one, and a burst has a line for each frame', () => {
   const members = [1, 2].map(() => openFakeConnection(server, echo).connection);
   traceConnection(server.trace, members[1]!.id);
   const texts = ['one', 'two', 'x'.repeat(300), `${'x'.repeat(47)}🐸`];
@@ -300,7 +300,7 @@ test('forty-eight characters of a text are shown, no half of one, and each frame
   ]);
 });
 
-test('nothing that a client sends reaches a terminal unescaped', () => {
+test('the trace escapes control characters from clients', () => {
   const lines = traced([
     frame(opcode.text, '\x1b[2J\u202e\n'),
     frame(opcode.ping, '\u2066\r'),
@@ -336,7 +336,7 @@ test('no line has a credential, even if a fragment begins inside it, or its fram
   }
 });
 
-test('incomplete messages hold a bounded part of each, and together at most the limit', () => {
+test('the trace keeps a bounded part of each incomplete message, and at most the limit of all', () => {
   const crowded = newFakeServer();
   traceConnection(crowded.trace, 'all');
   const first = frame(opcode.text, 'x'.repeat(1000), { fin: false });
@@ -346,12 +346,12 @@ test('incomplete messages hold a bounded part of each, and together at most the 
   assert.ok(held > maxTraceMemory / 2 && held < maxTraceMemory + 2048, `${held}`);
   const next = frame(opcode.continuation, 'y'.repeat(1000), { fin: false });
   for (const connection of connections) receive(connection, Buffer.from(next));
-  assert.equal(crowded.trace.held, 0, 'of a message, the trace needs only the beginning');
+  assert.equal(crowded.trace.held, 0, 'the trace drops a text that is too long');
   traceConnection(crowded.trace, 'off');
   assert.equal(crowded.trace.held, 0);
 });
 
-test('messages that begin with a byte each hold together at most the limit when they grow', () => {
+test('the limit holds for messages that grow after their first byte', () => {
   const crowded = newFakeServer();
   traceConnection(crowded.trace, 'all');
   const connections = Array.from({ length: 6000 }, () => openFakeConnection(crowded, echo).connection);

@@ -1,4 +1,4 @@
-/** The trace of real connections: heads of HTTP, TLS, and what faults and scripts put on the wire. */
+/** The trace of real connections: heads of HTTP, TLS, and the bytes that leave with faults. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { listen } from '../../src/index.ts';
@@ -124,7 +124,7 @@ test('the fields of frames are in the JSON of the log', async t => {
   assert.doesNotMatch(JSON.stringify(logged()), /secret/, 'a query may contain a credential');
 });
 
-test('the trace names each fault and shows what it really put on the wire', async () => {
+test('the trace names each fault and shows the bytes on the wire', async () => {
   const written = async (fault: string, text = 'hello') => {
     const hello = Buffer.concat([frame(opcode.text, text), closeFrame(1000)]);
     const events = await traceOf({ faults: true }, { path: `/faulty?${fault}` }, hello);

@@ -1,4 +1,4 @@
-/** The example of a module, checkers/: its own tests, which import the package as its author would, and its types. */
+/** Runs the tests of the example checkers/, which import the package as an author of modules does, and checks its types. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { symlinkSync, writeFileSync } from 'node:fs';

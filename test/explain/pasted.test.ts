@@ -36,7 +36,7 @@ for (const [program, ...options] of [
   ['od', '-Ax', '-tx1z'],
   ['od', '-An', '-tx1', '-v'],
 ] as const)
-  test(`explain reads what ${program} ${options.join(' ')} prints, and not the text beside the bytes`, () => {
+  test(`explain reads the output of ${program} ${options.join(' ')} without the text beside the bytes`, () => {
     for (const bytes of [hello, long]) {
       const dump = execFileSync(program, options, { input: bytes, encoding: 'utf8' });
       assert.deepEqual(readPasted(dump), bytes, dump);
@@ -63,12 +63,12 @@ test('plain text is not read as bytes', () => {
     assert.equal(readPasted(text), undefined, text);
 });
 
-test('plain digits that begin as an offset does are digits', () => {
+test('plain digits that begin like an offset are digits', () => {
   for (const digits of ['0000 8105', '00000000', '8105 0000', '0010 0020\n0030 0040'])
     assert.equal(readPasted(digits)?.toString('hex'), digits.replace(/\s/g, ''), digits);
 });
 
-test('packets that tcpdump -X prints are read one by one', () => {
+test('explain reads each packet in the output of tcpdump -X', () => {
   const text = [
     '12:00:00.000001 IP localhost.1 > localhost.2: Flags [P.], length 18',
     '\t0x0000:  4500 003a 0001 4000 4006 3cbb 7f00 0001  E..:..@.@.<.....',
@@ -83,7 +83,7 @@ test('packets that tcpdump -X prints are read one by one', () => {
   assert.equal(readPacketDump('0x81 0x05'), undefined);
 });
 
-test('bytes of other protocols are named', () => {
+test('explain names other protocols and formats', () => {
   const cases: readonly [string | Buffer, RegExp | undefined][] = [
     [Buffer.from('1603010200', 'hex'), /are TLS/],
     [Buffer.from('1703030010', 'hex'), /are TLS/],

@@ -14,7 +14,7 @@ const observer = `
   });
 `;
 
-test('the young generation of the server does not grow to the 32 MiB that V8 would give it', async t => {
+test('the young generation of the server does not grow to the 32 MiB that V8 allows', async t => {
   const encoded = Buffer.from(observer).toString('base64');
   const environment = { ...process.env, NODE_OPTIONS: `--import=data:text/javascript;base64,${encoded}` };
   const words = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--log-format', 'json'];

@@ -92,7 +92,7 @@ test('a large buffer that is given back is the next one of its size', () => {
   assert.equal(takeBuffer(16 * MiB), large);
 });
 
-test('a large buffer serves the next message of any large size, and counts with all the memory that it has', () => {
+test('a large buffer serves the next large message of any size, and the pool counts all of its memory', () => {
   for (let i = 0; i < 100; i++) takeBuffer(8 * MiB);
   const large = takeBuffer(16 * MiB);
   giveBuffer(large);
@@ -106,7 +106,7 @@ test('a large buffer serves the next message of any large size, and counts with 
   assert.equal(longer.length, large.length);
 });
 
-test('a long buffer that the pool has no room for is freed at once', () => {
+test('a long buffer is freed at once if the pool is full', () => {
   const many = Array.from({ length: 100 }, () => takeBuffer(MiB));
   for (const buffer of many) giveBuffer(buffer);
   const freed = many.filter(({ length }) => length === 0).length;

@@ -61,7 +61,7 @@ test('encodeResponse writes the status line, the fields and the body', () => {
   assert.deepEqual([...page.subarray(-2)], [0, 255]);
 });
 
-test('encodeResponse writes further fields in place of those of the same name, and a text whose length is that of its UTF-8', () => {
+test('encodeResponse replaces fields of the same name, and counts the bytes of a text in UTF-8', () => {
   const fields = { Connection: 'Upgrade', Vary: 'Origin' };
   assert.equal(
     encodeResponse(200, fields, '€', { Connection: 'Upgrade, close', 'Content-Length': '7' }).toString(),
@@ -70,6 +70,6 @@ test('encodeResponse writes further fields in place of those of the same name, a
   const lone = encodeResponse(200, {}, 'a\ud800b');
   assert.match(lone.toString('latin1'), /Content-Length: 5\r\n/);
   assert.deepEqual([...lone.subarray(-5)], [...Buffer.from('a\ufffdb')]);
-  // No field is missing because objects inherit something of its name.
+  // A field may have the name of a property that objects inherit.
   assert.match(encodeResponse(200, { constructor: 'x' }, '').toString(), /\r\nconstructor: x\r\n/);
 });

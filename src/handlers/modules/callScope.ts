@@ -24,7 +24,7 @@ export function defer(effect: () => void): void {
   deferred?.push(effect);
 }
 
-/** A deferred join or leave, which the call itself already counts. */
+/** A deferred join or leave. During the call, `members` already counts it. */
 interface DeferredMembership {
   /** The groups of the module. */
   readonly groups: object;
@@ -42,7 +42,7 @@ export function deferMembership(membership: DeferredMembership, effect: () => vo
   defer(effect);
 }
 
-/** The connections that the current call has deferred to join or leave this group, and whether each will be a member. */
+/** The connections whose join or leave of this group is deferred, and whether each will be a member. */
 export function deferredMembers(groups: object, group: string): ReadonlyMap<Connection, boolean> {
   const own = memberships.filter(one => one.groups === groups && one.group === group);
   return new Map(own.map(({ connection, isMember }) => [connection, isMember]));

@@ -125,7 +125,7 @@ export interface Channels {
   subscribe(channel: string, listener: (message: ChannelMessage) => void): () => void;
   /**
    * The messages that the channel keeps, oldest first: with `--data`, also those from before a restart. A message that is being
-   * published is missing until its promise has resolved. @param last only so many of the newest ones
+   * published is missing until its promise has resolved. @param last the number of newest messages; by default all
    * @throws RangeError if the name or the number is not valid
    */
   history(channel: string, last?: number): readonly ChannelMessage[];

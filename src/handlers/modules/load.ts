@@ -219,7 +219,7 @@ async function runHere(words: readonly string[], onStarted: OnStarted): Promise<
   return { ...captured, code: child.exitCode, signal: child.signalCode };
 }
 
-/** The starter, which must be ready, starts the process. */
+/** Makes the starter, which must be ready, start the process. */
 function runElsewhere(words: readonly string[], onStarted: OnStarted): Promise<TestRun> {
   const request = {
     words: [process.execPath, ...words],
@@ -238,7 +238,7 @@ function runElsewhere(words: readonly string[], onStarted: OnStarted): Promise<T
   });
 }
 
-/** The process may have ended by itself. */
+/** Kills a process that may have exited already. */
 function killIfRunning(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
@@ -267,7 +267,7 @@ export function runsTypeScript(): boolean {
 /** Imported files that are checked for one module. */
 const maxImports = 100;
 
-/** The specifier of an import or export statement, or of a dynamic import; without those that a part is added to. */
+/** The specifier of an import or export statement, or of a dynamic import; not one that is joined with `+`. */
 const relativeImport = /\b(?:from|import)\s*\(?\s*(['"])(\.{1,2}\/[^'"\n]+)\1(?!\s*\+)/g;
 
 interface Imported {

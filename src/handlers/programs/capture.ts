@@ -1,4 +1,4 @@
-/** Processes whose output is an answer: what they write to descriptor 2, as errors, and to descriptor 3, the outcome. */
+/** Processes that report errors on descriptor 2, and their outcome on descriptor 3. */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
@@ -20,7 +20,7 @@ export async function readCaptured(child: ChildProcess): Promise<Captured> {
   return { errors, outcome };
 }
 
-/** Output beyond this is read, so that the process does not block, and discarded. */
+/** Output above this limit is read and discarded: a full pipe would block the process. */
 const maxKept = 64 * 1024;
 
 async function readAll(stream: Readable): Promise<string> {

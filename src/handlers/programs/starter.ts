@@ -19,7 +19,7 @@ export interface StartRequest {
   readonly environment: Variables;
   /** The server's descriptors for stdin, stdout and stderr. Without them, the process gets /dev/null and stays in the starter's group. */
   readonly pipes: readonly number[];
-  /** Without pipes: the starter reads the process's descriptors 2 and 3, and reports what they wrote with the exit. */
+  /** Without pipes: the starter reads the process's descriptors 2 and 3, and reports their output with the exit. */
   readonly isCaptured?: boolean;
 }
 

@@ -283,7 +283,7 @@ const reasonPhrases: Readonly<Record<number, string>> = {
  * A complete response: a rejection or a small page. Adds Content-Length unless `headers` already has it, in this
  * spelling, as in an answer to HEAD. Text is sent as UTF-8. The caller owns the result.
  * @param body undefined if the body follows separately, as `headers` describe
- * @param more further fields, which replace those of the same name in `headers`
+ * @param more further fields; they replace fields of the same name in `headers`
  */
 export function encodeResponse(
   status: number,
@@ -297,7 +297,7 @@ export function encodeResponse(
   let head = `HTTP/1.1 ${status} ${reasonPhrases[status] ?? ''}\r\n`;
   if (hasLength && !Object.hasOwn(headers, 'Content-Length') && !Object.hasOwn(more, 'Content-Length'))
     head += `Content-Length: ${length}\r\n`;
-  // The records are not merged: copying them takes longer than all the rest.
+  // Merging the records would take longer than the rest of this function.
   for (const name in headers) if (!Object.hasOwn(more, name)) head += fieldLine(name, headers[name]!);
   for (const name in more) head += fieldLine(name, more[name]!);
   head += '\r\n';

@@ -68,7 +68,7 @@ test('a module hears what is published until it ends its subscription, even if i
   assert.deepEqual(await desk('heard'), { heard });
 });
 
-test('a module reads what a channel keeps, oldest first, and after a restart with --data too', async t => {
+test('a module reads the history of a channel, oldest first, with --data even after a restart', async t => {
   const data = temporaryFolder();
   const first = await openDesk(t, '--data', data);
   assert.deepEqual(await first.desk('history', 'a/b'), []);

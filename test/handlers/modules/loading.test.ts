@@ -270,7 +270,7 @@ describe('the server', () => {
     );
   });
 
-  test('has another process start those that try modules once it is large, with the same outcomes', async t => {
+  test('lets the starter start the processes that test modules once it is large, with the same outcomes', async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const folder = newFolder({
       'large.mjs': `const memory = Buffer.alloc(${starterThreshold}, 1);\nexport const message = () => memory.length;\n`,

@@ -59,7 +59,7 @@ describe('the next version', () => {
     assert.equal(lines.length, 1, 'the reload reports no old import');
   });
 
-  test('counts the members of a group as usual in its first call, also if it has joined and left in this call', async () => {
+  test('counts the joins and leaves of its first call among the members of a group at once', async () => {
     const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const [a, b] = [connect(server, 'mod'), connect(server, 'mod')];

@@ -2,10 +2,10 @@
  * English draughts (American checkers) for two players and any number of spectators: an example of a module.
  *
  * - The channel `checkers/ID` keeps the record of the table ID. Clients see a move when the channel has stored it, so a restart of
- *   the server takes no move back: `find` rebuilds the table from its channel.
- * - Each change sends the whole table to its clients. A client that was disconnected, or that sees a new version of this module,
- *   needs nothing else.
- * - A seat belongs to a key that the browser has chosen. The channel has only a hash of the key, because everyone can read it.
+ *   the server loses no move: `find` rebuilds the table from its channel.
+ * - Each change sends the whole table to its clients. A client needs nothing else after a reconnect, or after a new version of this
+ *   module.
+ * - A seat belongs to a key that the browser has chosen. The channel has only a hash of the key, because anyone can read the channel.
  *
  * @import { Connection, Handler, Message, Server } from 'pollywog'
  * @import { Side } from '../public/rules.mjs'
@@ -16,20 +16,20 @@
  * @property {TableRecord} record
  * @property {Side | undefined} offer who offers a draw
  * @property {number} offeredAt the number of moves at the last offer
- * @property {Promise<unknown> | undefined} storing settles when the event that is under way is stored
+ * @property {Promise<unknown> | undefined} storing settles when the channel has stored the current event
  * @property {number} fullTime when the last full event was stored, in milliseconds since the epoch; 0: unknown
- * @property {number} usedAt when a client was last there
+ * @property {number} usedAt when a client was last connected
  *
  * @typedef {object} State
  * @property {number} shape of this state and of `connection.data`
  * @property {Map<string, Table>} tables in memory, by ID
- * @property {Set<string>} crowds tables where someone has come or gone since the last tick
+ * @property {Set<string>} crowds tables whose clients have changed since the last tick
  *
  * @typedef {object} Client
  * @property {number} since when it connected
  * @property {string | undefined} id of its table
- * @property {string} key the hash of its key, which is another one at each table
- * @property {number} refusals one after the other
+ * @property {string} key the hash of its key; each table has another hash
+ * @property {number} refusals in a row
  *
  * @typedef {Server<Client, State>} Checkers
  * @typedef {Connection<Client>} Visitor
@@ -43,26 +43,26 @@ import { gameAfter, otherSide } from '../public/rules.mjs';
 const minute = 60_000;
 const day = 24 * 60 * minute;
 
-/** Bounds on what strangers can make this module keep. Tests lower them. */
+/** Limits on the memory and time that clients can take. Tests lower them. */
 export const limits = {
   /** Tables in memory. */
   tables: 1000,
   /** Connections of one table. */
   visitors: 5000,
-  /** A table without a client leaves the memory after this time. Its channel keeps it. */
+  /** A table without clients leaves the memory after this time. Its channel keeps it. */
   idle: 10 * minute,
   /** A connection must choose a table within this time. */
   undecided: minute,
   /** Bytes of a message. */
   message: 500,
-  /** Messages that are refused, one after the other, before the connection is closed. */
+  /** Refused messages in a row after which the connection is closed. */
   refusals: 20,
 };
 
 /** Days without a move after which the channel forgets a table: one that waits for a second player, and one in play. */
 const keptDays = { waiting: 2, playing: 30 };
 
-/** Another full event after so many events: fewer than `--history` keeps. */
+/** Events between two full ones: fewer than `--history` keeps. */
 const fullAfter = 32;
 
 /** The shape of the state. A version that changes it changes this number. */
@@ -76,7 +76,7 @@ export default {
   name: 'checkers',
   state: newState,
 
-  /** A state of another shape is of no use: the tables come back from their channels, and the pages connect again. */
+  /** Replaces a state of another shape: the pages connect again, and their channels rebuild the tables. */
   swap(old, { connections }) {
     if (/** @type {State} */ (old)?.shape === shape) return;
     for (const one of connections) one.close(4000, 'connect again');
@@ -104,7 +104,7 @@ export default {
     if (data?.id !== undefined) state.crowds.add(data.id);
   },
 
-  /** At most a few times a second, everyone at a table learns who is there. */
+  /** Tells the clients of a table who is connected, at most four times a second. */
   tick(server) {
     const { state, connections } = server;
     for (const id of state.crowds) {
@@ -140,10 +140,10 @@ export default {
   },
 };
 
-/** The client must not do this; the message is for its user. All other errors are bugs of the module. */
+/** A request that the module refuses. The message is for the client's user. Any other error is a bug of the module. */
 class Refusal extends Error {}
 
-/** @param {Visitor} connection @param {unknown} error @throws every other error */
+/** @param {Visitor} connection @param {unknown} error @throws any other error */
 function refuse(connection, error) {
   if (!(error instanceof Refusal)) throw error;
   connection.send(JSON.stringify({ type: 'refused', why: error.message }));
@@ -167,7 +167,7 @@ function read(message) {
   return value;
 }
 
-/** What the fields of requests must look like. @type {Record<string, [pattern: RegExp, what: string]>} */
+/** The patterns of the fields of requests. @type {Record<string, [pattern: RegExp, what: string]>} */
 const fields = {
   id: [/^[a-z2-9]{8}$/, 'the ID of a table, such as "k7f3q2ab"'],
   side: [/^(?:red|white)$/, '"red" or "white"'],
@@ -186,7 +186,7 @@ function field(request, name) {
 }
 
 /**
- * Everything that throws does so before anything has changed or was sent.
+ * Carries out a request. If it throws, it has changed and sent nothing.
  * @param {Visitor} connection @param {Request} request @param {Checkers} server
  * @returns {Promise<void> | undefined} settles when the change is stored
  */
@@ -199,7 +199,7 @@ function act(connection, request, server) {
     throw new Refusal(`"type" must be create, enter, ${Object.keys(requests).join(', ')}`);
   if (data.id === undefined) throw new Refusal('create or enter a table first');
   const table = find(server, data.id);
-  // One event at a time: the next one is judged by the state after it.
+  // One event at a time: the next request sees the table after it.
   if (table.storing !== undefined) {
     const again = () => act(connection, request, server);
     return table.storing.then(again, again);
@@ -244,7 +244,7 @@ function enter(connection, request, server) {
 }
 
 /**
- * From now on, the client gets the table with each change.
+ * Adds the client to a table. The client gets the table now and after each change.
  * @param {Visitor} connection @param {Table} table @param {string} key @param {Checkers} server
  */
 function sit(connection, table, key, server) {
@@ -254,7 +254,7 @@ function sit(connection, table, key, server) {
   connection.send(JSON.stringify(shown(table, server)));
 }
 
-/** Says which sides the client plays. @param {Visitor} connection @param {Table} table @param {Checkers} server */
+/** Tells the client which sides it plays. @param {Visitor} connection @param {Table} table @param {Checkers} server */
 function welcome(connection, table, server) {
   const sides = sidesOf(connection, table);
   for (const side of sides) connection.join(`${table.id}/${side}`);
@@ -284,7 +284,7 @@ const requests = {
     const { game, next } = table.record;
     const ply = Number(field(request, 'ply'));
     const move = field(request, 'move');
-    // A page repeats a move if its connection was lost before the answer, and the server does after a rollback.
+    // A page repeats a move if it lost its connection before the answer; the server repeats it after a rollback.
     if (ply < game.moves.length && game.moves[ply] === move) {
       connection.send(JSON.stringify(shown(table, server)));
       return undefined;
@@ -337,7 +337,7 @@ const sidesOf = ({ data }, { record: { seats } }) =>
   /** @type {Side[]} */ (['red', 'white']).filter(side => seats[side] === data.key);
 
 /**
- * The side for which the client acts: of both, the one to move.
+ * The side for which the client acts. A client that plays both sides acts for the side to move.
  * @param {Visitor} connection @param {Table} table @throws Refusal unless the game is under way and the client plays
  */
 function requirePlayer(connection, table) {
@@ -360,14 +360,14 @@ function orRefuse(check) {
 }
 
 /**
- * Stores one more event of the table, and then shows the table to everyone.
+ * Stores one more event of the table, and then sends the table to its clients.
  * @param {Table} table @param {TableEvent} event @param {Checkers} server @param {() => void} [then]
  */
 function record(table, event, server, then) {
   const events = [event];
   const { turn } = table.record.game.position;
   let next = recordAfter(table.record, event);
-  // The first events are kept for a short time only, so the game in play begins with a full event.
+  // The channel keeps the first events for a short time only, so a full event begins the game in play.
   if (event.type === 'seat' || next.next - next.fullAt > fullAfter || Date.now() - table.fullTime > day) {
     const full = fullEvent(next);
     events.push(full);
@@ -422,7 +422,7 @@ function show(table, server) {
   server.publish(table.id, JSON.stringify(shown(table, server)));
 }
 
-/** What everyone at the table gets. @param {Table} table @param {Checkers} server */
+/** The table as its clients get it. @param {Table} table @param {Checkers} server */
 function shown({ id, record: { seats, game, end }, offer }, server) {
   /** @param {string} group */
   const isThere = group => server.members(`${id}/${group}`) > 0;
@@ -453,7 +453,7 @@ function find({ state, channels }, id) {
   return table;
 }
 
-/** Chat in a room of this name is text. @param {ReturnType<Checkers['channels']['history']>} history */
+/** The events of a channel. Chat in a room of the same name is text. @param {ReturnType<Checkers['channels']['history']>} history */
 function* messagesOf(history) {
   for (const message of history) if (message.kind === 'json') yield JSON.parse(message.text());
 }
@@ -473,7 +473,7 @@ function newTable(id, now) {
 /** @param {string} id */
 const channelOf = id => `checkers/${id}`;
 
-/** Without characters that look alike. */
+/** No two of these characters look alike. */
 const letters = 'abcdefghjkmnpqrstuvwxyz23456789';
 
 const newId = () => Array.from({ length: 8 }, () => letters[randomInt(letters.length)]).join('');

@@ -1,13 +1,13 @@
 /**
- * The board: 32 buttons in a grid, and the pieces on top of them. It shows what it is given, and reports squares that the user
- * chooses, by mouse, finger or keyboard.
+ * The board: 32 buttons in a grid, and the pieces on top of them. It shows a view, and reports the squares that the user chooses
+ * by mouse, finger or keyboard.
  *
  * @import { Move, Position, Side } from './rules.mjs'
  *
  * @typedef {object} View
  * @property {Position} position
  * @property {Side} bottom the side whose first row is at the bottom
- * @property {Move | undefined} move the move that led to the position; it is animated if the pieces are still where they were before
+ * @property {Move | undefined} move the move that led to the position; it is animated if the board shows the position before it
  * @property {ReadonlySet<number>} movable squares with a piece that may move now
  * @property {ReadonlySet<number>} targets squares where the chosen piece may go
  * @property {readonly number[]} chosen the squares that the user has chosen for the next move so far
@@ -42,7 +42,7 @@ export function newBoard(host, onChosen) {
   /** @type {View | undefined} */
   let shown;
   let focused = 1;
-  /** The user has brought the piece to its square: no animation repeats that. */
+  /** The user has dragged the piece to its square, so it needs no animation. */
   let isDropped = false;
 
   const layer = document.createElement('div');
@@ -53,7 +53,7 @@ export function newBoard(host, onChosen) {
   grid.setAttribute('aria-label', 'Board. Arrow keys move, Enter chooses a piece and then its square.');
   host.replaceChildren(grid, layer);
 
-  /** Row and column as they are seen. @param {number} square @param {Side} bottom */
+  /** Row and column on the screen. @param {number} square @param {Side} bottom */
   const seen = (square, bottom) => {
     const { row, column } = placeOf(square);
     return bottom === 'red' ? { row: 7 - row, column: 7 - column } : { row, column };
@@ -95,7 +95,7 @@ export function newBoard(host, onChosen) {
     return button;
   }
 
-  /** One square of the board is in the tab order, the others are reached by arrow keys. @param {number} square */
+  /** One square of the board is in the tab order. Arrow keys reach the others. @param {number} square */
   function focusOn(square) {
     const before = squares.get(focused);
     if (before) before.tabIndex = -1;
@@ -113,7 +113,7 @@ export function newBoard(host, onChosen) {
     const { row, column } = seen(focused, shown.bottom);
     const [down = 0, right = 0] = arrow;
     const at = { row: row + down, column: column + right };
-    // The dark squares of the next row are beside those of this one.
+    // The dark squares of the next row are one column to the left or right.
     const nearby = down === 0 ? [0] : at.row % 2 === 0 ? [1, -1] : [-1, 1];
     for (const beside of nearby) {
       const { bottom } = shown;
@@ -149,7 +149,7 @@ export function newBoard(host, onChosen) {
       piece.classList.remove('dragged');
       piece.style.translate = '';
       if (!isDragging) return;
-      // The click that follows is no choice of its own.
+      // The browser reports a click after the drag: it chooses nothing.
       addEventListener('click', stop, { capture: true });
       setTimeout(() => removeEventListener('click', stop, { capture: true }));
       const under = document.elementFromPoint(up.clientX, up.clientY)?.closest('[data-square]');
@@ -251,7 +251,7 @@ export function newBoard(host, onChosen) {
     if (fading) fading.onfinish = () => piece?.remove();
   }
 
-  /** The piece becomes another one when it has arrived. @param {number} square @param {string} name @param {number} delay */
+  /** Crowns the piece when it has arrived. @param {number} square @param {string} name @param {number} delay */
   function crown(square, name, delay) {
     const piece = pieces.get(square);
     if (piece === undefined) return;

@@ -1,15 +1,14 @@
 /**
- * A WebSocket that is opened again after it is lost. The server sends the whole table to whoever enters, so nothing has to be
- * made up for afterwards.
+ * A WebSocket that reconnects. The server sends the whole table to each client that enters, so a page misses nothing.
  */
 
 /** Milliseconds: the first pause before a new attempt, and the longest. */
 const pauses = { first: 250, longest: 8000 };
 
-/** A request is answered at once. After so long without an answer, the connection is dead although the browser does not know. */
+/** The server answers at once. After this time without an answer the connection is dead, even if the browser has not noticed. */
 const answerTime = 5000;
 
-/** A page that was hidden for so long opens a new connection. */
+/** A page that becomes visible reconnects if its last message is older than this. */
 const staleTime = 30_000;
 
 /**
@@ -59,7 +58,7 @@ export function keepConnected(path, { opened, received, changed }) {
     which.close();
     clearTimeout(deadline);
     changed(false);
-    // Not all pages at the same moment, after a restart of the server.
+    // A random pause spreads the reconnects after a restart of the server.
     retry = setTimeout(open, pause * (0.5 + Math.random() / 2));
     pause = Math.min(2 * pause, pauses.longest);
   }

@@ -1,9 +1,9 @@
 /**
- * The page: the lobby, or one table. The module sends the whole table with each change, so `render` shows what there is now.
+ * The page: the lobby, or one table. The module sends the whole table with each change, and `render` draws it.
  *
  * @import { Game, Move, Side } from './rules.mjs'
  *
- * @typedef {object} Table what the module sends
+ * @typedef {object} Table the message of the module
  * @property {string} id
  * @property {Record<Side, boolean>} seats taken
  * @property {Record<Side, boolean>} present a client of the player is connected
@@ -28,7 +28,7 @@ const names = { red: 'Red', white: 'White' };
 let table;
 /** The sides that this browser plays. @type {readonly Side[]} */
 let sides = [];
-/** A move that the server has not confirmed: it is shown already, and sent again after a lost connection. @type {{ ply: number, move: string } | undefined} */
+/** A move that the server has not confirmed. The page shows it already, and sends it again after a reconnect. @type {{ ply: number, move: string } | undefined} */
 let pending;
 /** The game after each move; the first one is the start. @type {Game[]} */
 const games = [newGame()];
@@ -68,7 +68,7 @@ let id = new URLSearchParams(location.search).get('game');
 /** @type {ReturnType<typeof keepConnected> | undefined} */
 let connection;
 
-/** @param {object} first what to ask for when the connection is open for the first time */
+/** @param {object} first the request when the connection opens for the first time */
 function connect(first) {
   connection = keepConnected('/checkers', {
     opened() {
@@ -126,7 +126,7 @@ function giveUp(why) {
 /** @param {string} text */
 const sentence = text => `${text[0]?.toUpperCase()}${text.slice(1)}.`;
 
-/** The moves so far, with the one that is under way. */
+/** The moves so far, with the pending one. */
 function allMoves() {
   const moves = table?.moves ?? [];
   return pending !== undefined && pending.ply === moves.length ? [...moves, pending.move] : moves;
@@ -163,7 +163,7 @@ function ownMoves() {
 /** The moves that begin with the chosen squares. */
 const candidates = () => ownMoves().filter(({ path }) => chosen.every((square, at) => path[at] === square));
 
-/** For each square that the user may choose next, the moves that this leaves. A jump may be chosen by its last square. */
+/** For each square that the user may choose next, the remaining moves. The last square of a jump chooses all of it. */
 function nextSquares() {
   /** @type {Map<number, Move[]>} */
   const found = new Map();
@@ -221,7 +221,7 @@ function move(what) {
   update();
 }
 
-// What is shown.
+// Drawing.
 
 /** @param {'lobby' | 'table' | 'lost'} name */
 function showOnly(name) {
@@ -363,7 +363,7 @@ function showMoves(ply) {
   if (odd && moves.length % 2 === 1 && odd.childElementCount === 2) odd.lastChild.remove();
   const current = list.querySelector('[aria-current]');
   if (current) {
-    // Not `scrollIntoView`, which would move the page, too.
+    // `scrollIntoView` would scroll the page, too.
     const row = current.parentElement;
     list.scrollTop = row.offsetTop - list.clientHeight / 2;
     list.scrollLeft = row.offsetLeft - list.clientWidth / 2;
@@ -401,7 +401,7 @@ function stopReplay() {
   replay = undefined;
 }
 
-/** Plays the game again, from what its channel has kept. */
+/** Replays the game from the history of its channel. */
 async function startReplay() {
   if (replay !== undefined) {
     stopReplay();
@@ -424,12 +424,12 @@ async function startReplay() {
   render();
 }
 
-// What is said to screen readers.
+// Announcements of screen readers.
 
 /** @param {string} text */
 function say(text) {
   element('said').textContent = '';
-  // An empty region first: otherwise the same text twice is not announced again.
+  // Empty the region first: screen readers do not announce the same text twice.
   requestAnimationFrame(() => {
     element('said').textContent = text;
   });
@@ -470,7 +470,7 @@ function spokenMove({ position }, notation) {
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let linkNotice;
 
-/** A short loss is not worth a notice. @param {boolean} isOpen */
+/** Shows a notice if the connection is lost for more than a moment. @param {boolean} isOpen */
 function showLink(isOpen) {
   clearTimeout(linkNotice);
   if (isOpen) return setText(element('link'), '');
@@ -508,7 +508,7 @@ async function copy(button, text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // Plain http, except on localhost: there the user copies what is selected.
+    // Browsers allow the clipboard only over HTTPS and on localhost. Elsewhere, copy a selected text.
     const field = document.createElement('textarea');
     field.value = text;
     document.body.append(field);

@@ -1,9 +1,9 @@
 /**
- * The record of a table: what its channel keeps, one event a message, and what the events add up to. The module writes the
- * events and rebuilds a table from them; the page replays them.
+ * The record of a table. The channel of the table keeps an event in each message. The module writes the events and rebuilds a
+ * table from them; the page replays them.
  *
- * Each event has the number `n`, from 0. An event `game` is everything so far. The module writes one at the beginning, and again
- * from time to time, so that a table can be rebuilt although the channel has dropped its oldest messages.
+ * Each event has a number `n`, from 0. An event `game` has the whole table. The module writes one at the beginning, and again from
+ * time to time, because the channel drops its oldest messages.
  *
  * @import { Game, Result, Side } from './rules.mjs'
  * @typedef {Partial<Record<Side, string>>} Seats for each taken seat, the hash of its player's key
@@ -11,7 +11,7 @@
  * @typedef {{ n: number, type: 'game', seats: Seats, moves: readonly string[], end?: Result }} GameEvent
  * @typedef {{ n: number, type: 'seat', side: Side, key: string }} SeatEvent
  * @typedef {{ n: number, type: 'move', ply: number, move: string }} MoveEvent
- * @typedef {{ n: number, type: 'end', end: Result }} EndEvent the players' own: resigned, or agreed to a draw
+ * @typedef {{ n: number, type: 'end', end: Result }} EndEvent by the players: one has resigned, or both agreed to a draw
  * @typedef {GameEvent | SeatEvent | MoveEvent | EndEvent} TableEvent
  *
  * @typedef {object} TableRecord
@@ -54,20 +54,20 @@ export function recordAfter(record, event) {
   }
 }
 
-/** An event with everything so far. @param {TableRecord} record @returns {GameEvent} */
+/** An event with the whole table. @param {TableRecord} record @returns {GameEvent} */
 export function fullEvent({ next, seats, game, end }) {
   return { n: next, type: 'game', seats, moves: game.moves, ...(end && { end }) };
 }
 
 /**
- * The record that the messages of a channel add up to. Others may publish there, too: messages that are no events, or do not
- * fit, are skipped.
+ * Builds a record from the messages of a channel. It skips messages that are not events or do not fit, because others may publish
+ * in the channel, too.
  * @param {Iterable<unknown>} messages the values of their JSON, oldest first
  * @returns {TableRecord | undefined} undefined if the beginning is missing
  */
 export function recordOf(messages) {
   const events = /** @type {readonly TableEvent[]} */ ([...messages]);
-  // The newest event `game` has everything before it.
+  // The newest event `game` makes all earlier events superfluous.
   let at = events.length;
   /** @type {TableRecord | undefined} */
   let record;

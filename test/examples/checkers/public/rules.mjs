@@ -19,11 +19,11 @@
  * @property {readonly string[]} since the positions since the last capture or advance of a man; only these can be repeated
  *
  * @typedef {object} Result
- * @property {Side | undefined} winner nobody after a draw
+ * @property {Side | undefined} winner undefined after a draw
  * @property {string} why
  */
 
-/** Moves of both sides together without a capture or an advance of a man, after which the game is a draw. */
+/** The game is a draw after this many moves of both sides without a capture or an advance of a man. */
 export const longestQuiet = 80;
 
 const size = 8;
@@ -53,7 +53,7 @@ const directions = [
   [-1, -1],
   [-1, 1],
 ];
-/** For each square, the square that is so many steps away in each direction; 0 if it is off the board. */
+/** For each square, the square at this distance in each direction; 0 if it is off the board. */
 const reach = (/** @type {number} */ steps) =>
   Array.from({ length: count + 1 }, (_, square) => {
     const { row, column } = placeOf(square);
@@ -76,7 +76,7 @@ export const otherSide = side => (side === 'red' ? 'white' : 'red');
 /** @param {Position} position @param {number} square @returns {string} the piece there, or `.` */
 export const pieceOn = ({ board }, square) => board[square - 1] ?? '.';
 
-/** @param {string} piece @returns {Side | undefined} nobody's if the square is empty */
+/** @param {string} piece @returns {Side | undefined} undefined if the square is empty */
 export function sideOf(piece) {
   if (piece === '.') return undefined;
   return piece.toLowerCase() === 'r' ? 'red' : 'white';
@@ -106,8 +106,8 @@ export function movesOf(position) {
 }
 
 /**
- * Adds all jumps that begin with `begun`. A jump goes on until no further piece can be jumped. Jumped pieces stay until the end
- * of the move, but are not jumped again; the square that the piece has left is empty.
+ * Adds all jumps that begin with `begun`. A jump continues as long as the piece can jump. Jumped pieces stay on the board
+ * until the move ends, and cannot be jumped again. The square that the piece has left is empty.
  * @param {Position} position @param {string} piece @param {Move} begun @param {Move[]} found
  */
 function addJumps(position, piece, { path, captured }, found) {
@@ -143,12 +143,12 @@ export function positionAfter({ board, turn }, { path, captured }) {
 /** @param {Position} position */
 const keyOf = ({ board, turn }) => board + turn;
 
-/** @param {Position} [position] where the game starts @returns {Game} */
+/** @param {Position} [position] the first one @returns {Game} */
 export const newGame = (position = start) => ({ position, moves: [], since: [keyOf(position)] });
 
 /**
  * @param {Game} game @param {string} notation of the next move
- * @returns {Game} the game after it; the one passed does not change
+ * @returns {Game} the game after the move; `game` does not change
  * @throws {RangeError} a sentence for the player, if the move is not legal
  */
 export function gameAfter(game, notation) {
@@ -180,7 +180,7 @@ function whyIllegal(position, legal, notation) {
   return `${notation} is not a legal move`;
 }
 
-/** How the game ended by the rules. @param {Game} game @returns {Result | undefined} undefined: it goes on */
+/** The result by the rules. @param {Game} game @returns {Result | undefined} undefined while the game goes on */
 export function resultOf({ position, since }) {
   const { turn } = position;
   if (movesOf(position).length === 0) {

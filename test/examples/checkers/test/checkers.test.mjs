@@ -84,7 +84,7 @@ async function play(red, white, moves, from = 0) {
   }
 }
 
-/** What the channel of a table keeps. @param {TestServer} server @param {string} id @returns {Promise<any[]>} */
+/** The events in the channel of a table. @param {TestServer} server @param {string} id @returns {Promise<any[]>} */
 async function history(server, id) {
   const { messages } = await (
     await fetch(`${server.url.replace('ws', 'http')}/channels/checkers/${id}?last=1000`)
@@ -112,7 +112,7 @@ describe('a table', () => {
     assert.deepEqual((await red.table(1)).moves, ['11-15']);
   });
 
-  test('says to each client which sides it plays', async () => {
+  test('tells each client which sides it plays', async () => {
     const { id, white } = await begin(server);
     assert.deepEqual(await white.until(({ type }) => type === 'you'), { type: 'you', sides: ['white'] });
     const second = await enter(server, id, keys.bob);
@@ -121,7 +121,7 @@ describe('a table', () => {
     assert.deepEqual((await watcher.until(({ type }) => type === 'you')).sides, []);
   });
 
-  test('is played to its end by the rules, and then takes no move', async () => {
+  test('ends by the rules, and then accepts no move', async () => {
     const { red, white } = await begin(server);
     await play(red, white, shortGame.slice(0, -1));
     const ply = shortGame.length - 1;
@@ -138,7 +138,7 @@ describe('a table', () => {
     assert.deepEqual(end, { winner: 'red', why: 'white resigned' });
   });
 
-  test('ends in a draw if the opponent accepts the offer, which stands until the opponent moves', async () => {
+  test('ends in a draw if the opponent accepts an offer; a move of the opponent declines it', async () => {
     const { red, white } = await begin(server);
     await red.send({ type: 'offer' });
     await white.until(({ offer }) => offer === 'red');
@@ -176,7 +176,7 @@ describe('a table', () => {
     await red.until(({ type, spectators }) => type === 'table' && spectators === 0);
   });
 
-  test('shows when a player has gone, and when it is back', async () => {
+  test('shows when a player disconnects, and when it reconnects', async () => {
     const { id, red, white } = await begin(server);
     white.client.destroy();
     await red.until(({ present }) => present?.white === false);
@@ -184,7 +184,7 @@ describe('a table', () => {
     await red.until(({ present }) => present?.white === true);
   });
 
-  test('lets one browser play both sides, and then takes the moves of both from it', async () => {
+  test('lets one browser play both sides', async () => {
     const alone = await visit(server);
     await alone.send({ type: 'create', side: 'white', key: keys.ada });
     await alone.table(0);
@@ -196,7 +196,7 @@ describe('a table', () => {
     assert.equal((await alone.until(({ end }) => end)).end.why, 'the players agreed to a draw');
   });
 
-  test('takes one of two players who sit down in the same moment', async () => {
+  test('gives a seat to one of two players who sit down at the same moment', async () => {
     const red = await visit(server);
     await red.send({ type: 'create', side: 'red', key: keys.ada });
     const { id } = await red.table(0);
@@ -209,7 +209,7 @@ describe('a table', () => {
     assert.deepEqual(outcomes.map(({ type }) => type).sort(), ['refused', 'you']);
   });
 
-  test('takes one of two moves from the two tabs of a player, and a repeated move once', async () => {
+  test('accepts one of two moves from two tabs of a player, and a repeated move once', async () => {
     const { id, red, white } = await begin(server);
     const tab = await enter(server, id, keys.ada);
     await tab.table(0);
@@ -253,7 +253,7 @@ describe('a table', () => {
     assert.equal(recordOf(events)?.end?.why, 'white resigned');
   });
 
-  test('is rebuilt from the channel after it left the memory, also if the first events are gone', async () => {
+  test('is rebuilt from its channel after it left the memory, even if the first events are gone', async () => {
     limits.idle = 0;
     const { id, red, white } = await begin(server);
     const moves = randomMoves(70);
@@ -267,7 +267,7 @@ describe('a table', () => {
     assert.deepEqual((await back.table(moves.length)).moves, moves);
   });
 
-  test('ignores what others publish in its channel', async () => {
+  test('ignores messages that others publish in its channel', async () => {
     limits.idle = 0;
     const { id, red, white } = await begin(server);
     await play(red, white, ['11-15']);
@@ -291,7 +291,7 @@ describe('a table', () => {
       ({ tables } = /** @type {any} */ (await server.commands.call('checkers')));
   }
 
-  test('is rebuilt from whole records only: nothing that follows a missing event counts, nor a repeated one', () => {
+  test('is rebuilt without repeated events, and without those after a missing one', () => {
     const seats = { red: 'r', white: 'w' };
     const move = (/** @type {number} */ n, /** @type {string} */ notation) => ({
       n,
@@ -318,7 +318,7 @@ describe('a table', () => {
   });
 
   describe('refuses', () => {
-    test('everything that is not a valid message, with a reason', async () => {
+    test('invalid messages, with a reason', async () => {
       limits.refusals = 1000;
       const { red } = await begin(server);
       /** @type {[request: object | string | Uint8Array, why: RegExp][]} */
@@ -357,7 +357,7 @@ describe('a table', () => {
       assert.match(await red.refused({ type: 'move', ply: 1, move: '22-18' }), /it is white's turn/);
     });
 
-    test('a client without a table, an unknown table, and a key that is none', async () => {
+    test('requests without a table, unknown tables, and invalid keys', async () => {
       const one = await visit(server);
       assert.equal(await one.refused({ type: 'resign' }), 'create or enter a table first');
       assert.match(await one.refused({ type: 'enter', id: 'aaaaaaaa', key: keys.ada }), /no such game/);
@@ -366,7 +366,7 @@ describe('a table', () => {
       assert.match(await one.refused({ type: 'create', side: 'red', key: 'ü'.repeat(22) }), /"key" must be/);
     });
 
-    test('a game before the second player has sat down', async () => {
+    test('moves before the second player has sat down', async () => {
       const red = await visit(server);
       await red.send({ type: 'create', side: 'red', key: keys.ada });
       const begins = 'the game begins when the second player sits down';
@@ -389,7 +389,7 @@ describe('a table', () => {
       assert.match(await third.refused({ type: 'enter', id, key: keys.eve }), /no room for more spectators/);
     });
 
-    test('a mistake now and then without closing the connection', async () => {
+    test('invalid messages between valid ones without closing the connection', async () => {
       limits.refusals = 3;
       const { red } = await begin(server);
       for (let ply = 0; ply < 3; ply++) {
@@ -400,7 +400,7 @@ describe('a table', () => {
       assert.equal(red.client.isOpen, true);
     });
 
-    test('and closes a client that sends only such messages, or that chooses no table', async () => {
+    test('too many messages in a row by closing the connection, and closes one without a table', async () => {
       const one = await visit(server);
       for (let n = 0; n < limits.refusals; n++) await one.send('nonsense');
       assert.deepEqual(await one.client.closed, { code: 4008, reason: 'too many refused messages' });
@@ -479,7 +479,7 @@ describe('a new version of the module', () => {
     assert.equal((await history(server, id)).filter(({ type }) => type === 'move').length, 8);
   });
 
-  test('that throws when the move is stored already is rolled back, too, and the move is stored once', async () => {
+  test('that throws after the move is stored is rolled back, and the move is stored once', async () => {
     const { id, red, white } = await begin(server);
     await play(red, white, shortGame.slice(0, 4));
     await swap('    table.record = next;', "    throw new Error('broken');");
@@ -488,7 +488,7 @@ describe('a new version of the module', () => {
     assert.equal((await history(server, id)).filter(({ type }) => type === 'move').length, 8);
   });
 
-  test('that throws when a seat or the end is stored already is rolled back without a loss, too', async () => {
+  test('that throws after a seat or the end is stored is rolled back, and nothing is lost', async () => {
     const red = await visit(server);
     await red.send({ type: 'create', side: 'red', key: keys.ada });
     const { id } = await red.table(0);
@@ -525,7 +525,7 @@ describe('a new version of the module', () => {
 });
 
 describe('a restart of the server', () => {
-  test('takes back no move, and gives the seats back to their keys', async () => {
+  test('loses no move, and keeps the seats for their keys', async () => {
     const data = mkdtempSync(join(tmpdir(), 'checkers-'));
     const options = { handlers: { checkers }, data, rooms: ['none'] };
     try {
@@ -542,7 +542,7 @@ describe('a restart of the server', () => {
       assert.equal(await thief.refused({ type: 'sit', side: 'red' }), 'someone else plays red');
       await play(red2, white2, shortGame.slice(11), 11);
       await server.close();
-      // What a game in play needs expires together, and is renewed.
+      // The events of a game in play expire together, and a full event renews them.
       const lines = readFileSync(join(data, 'messages.jsonl'), 'utf8').trim().split('\n');
       const events = lines
         .map(line => JSON.parse(line))

@@ -1,4 +1,4 @@
-/** Random sessions: the module does what a model of a table says, and survives whatever it is sent. */
+/** Random sessions: the module agrees with a model of a table, and survives any message. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
@@ -64,7 +64,7 @@ function expected(model, { who, type, pick }) {
 
 const step = fc.record({
   who: fc.constantFrom('red', 'white', 'red', 'white', 'watcher'),
-  // Mostly moves, so that games get somewhere.
+  // Most steps are moves, so games make progress.
   type: fc.oneof(
     { arbitrary: fc.constant('legal'), weight: 60 },
     { arbitrary: fc.constantFrom('illegal', 'late', 'offer', 'decline'), weight: 12 },
@@ -84,7 +84,7 @@ async function join(request) {
   throw new Error('the module closed the connection');
 }
 
-test('random sessions of two players and a spectator go as the model says, and the channel has the same game', async () => {
+test('random sessions of two players and a spectator agree with the model, and the channel has the same game', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 30, maxLength: 200 }), async steps => {
       const red = await join({ type: 'create', side: 'red', key: 'r'.repeat(22) });
@@ -115,7 +115,7 @@ test('random sessions of two players and a spectator go as the model says, and t
         assert.ok(isRight, JSON.stringify({ request, reply, next: next && shown(next) }));
         if (next === undefined) continue;
         model = next;
-        // So that nobody has an older table to read.
+        // The other clients read up to this table, too.
         for (const who of /** @type {const} */ (['red', 'white', 'watcher']))
           if (who !== one.who) await answer(who, table => stateOf(table) === stateOf(shown(next)));
       }
@@ -130,7 +130,7 @@ test('random sessions of two players and a spectator go as the model says, and t
   );
 });
 
-test('whatever JSON a client sends, it gets an answer, and nobody else is disturbed', async () => {
+test('the module answers any JSON, and invalid requests do not change the table', async () => {
   const { client, id } = await join({ type: 'create', side: 'red', key: 'r'.repeat(22) });
   const names = fc.constantFrom('type', 'id', 'key', 'side', 'ply', 'move', '__proto__', 'constructor');
   const types = fc.constantFrom('create', 'enter', 'sit', 'move', 'offer', 'accept', 'decline', 'resign');
@@ -142,7 +142,7 @@ test('whatever JSON a client sends, it gets an answer, and nobody else is distur
   await fc.assert(
     fc.asyncProperty(request, async value => {
       const text = JSON.stringify(value);
-      // The only valid requests among them change nothing here: the seat is taken, by the same key.
+      // A valid request to sit down gets no refusal: its key has the seat.
       if (text.includes('"sit"')) return;
       client.send(text);
       for (;;) {

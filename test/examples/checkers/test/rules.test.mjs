@@ -44,7 +44,7 @@ function perft(from, depth) {
   return moves.reduce((sum, move) => sum + perft(positionAfter(from, move), depth - 1), 0);
 }
 
-test('from the start there are as many games of 1 to 7 moves as is known', () => {
+test('the number of games of 1 to 7 moves is the known one', () => {
   const found = [1, 2, 3, 4, 5, 6, 7].map(depth => perft(newGame().position, depth));
   assert.deepEqual(found, [7, 49, 302, 1469, 7361, 36768, 179740]);
 });
@@ -78,7 +78,7 @@ describe('moves', () => {
     assert.deepEqual(legal('red', 'R14 w9 w10 w17 w18'), ['14x21', '14x23', '14x5', '14x7']);
   });
 
-  test('a player who can jump must jump, and may choose any of the jumps, also the shortest', () => {
+  test('a player who can jump must jump, and may choose any of the jumps, even the shortest', () => {
     assert.deepEqual(legal('red', 'r1 r11 w15'), ['11x18']);
     assert.deepEqual(legal('red', 'r9 r11 w14 w15 w23 w24'), ['11x18x27', '9x18x27']);
     assert.deepEqual(legal('red', 'r3 r21 w7 w15 w25'), ['21x30', '3x10x19']);
@@ -90,11 +90,11 @@ describe('moves', () => {
     assert.throws(() => after('red', 'r1 w6 w15 w24 w32', '1x10x19'), /the jump goes on: 1x10x19x28/);
   });
 
-  test('a jump that branches is as many moves, each with its own path', () => {
+  test('each branch of a jump is a move with its own path', () => {
     assert.deepEqual(legal('red', 'r2 w6 w14 w13 w7 w15'), ['2x11x18', '2x9x18']);
   });
 
-  test('a man that a jump brings to the last row is crowned, and jumps no further in this move', () => {
+  test('a man that jumps to the last row is crowned, and its move ends', () => {
     assert.deepEqual(legal('red', 'r21 w25 w26'), ['21x30']);
     assert.equal(after('red', 'r21 w25 w26', '21x30'), 'w26 R30');
     assert.deepEqual(legal('red', 'R21 w25 w26'), ['21x30x23'], 'a king goes on');
@@ -128,7 +128,7 @@ describe('moves', () => {
 });
 
 describe('the end', () => {
-  test('a player without pieces loses, and so does one whose pieces cannot move', () => {
+  test('a player without pieces loses, and a player without moves, too', () => {
     assert.deepEqual(resultOf(newGame(position('white', 'r11'))), {
       winner: 'red',
       why: 'white has no pieces left',
@@ -195,7 +195,7 @@ test('an illegal move is refused with a reason, and the game does not change', (
 });
 
 /**
- * The moves again, written for an 8 × 8 board and without any table: what they leave on the board, each with its path.
+ * A second implementation of the moves, on an 8 × 8 board: the path of each move, and the board after it.
  * @param {Position} from
  * @returns {Set<string>}
  */
@@ -252,7 +252,7 @@ function modelMoves({ board, turn }) {
   return jumps.size > 0 ? jumps : steps;
 }
 
-/** @param {Position} from @returns the same of the rules */
+/** @param {Position} from @returns the moves of the rules in the same form */
 function rulesMoves(from) {
   return new Set(
     movesOf(from).map(move => {
