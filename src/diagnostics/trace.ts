@@ -12,6 +12,7 @@ import {
   type ShownPayload,
   shownBytes,
   showPayload,
+  withPayload,
 } from '../explain/frameLine.ts';
 import {
   contentOf,
@@ -162,7 +163,8 @@ function updateHeld(trace: Trace, session: TracedSession): void {
 
 function traceFrame(trace: Trace, connection: Tapped, frame: ShownFrame): void {
   if (frame.first === undefined) {
-    traceLine(trace, connection, 'frame', frameFields(frame), frameLine(frame));
+    const context = withPayload(frame);
+    traceLine(trace, connection, 'frame', frameFields(frame, context), frameLine(frame, context));
     return;
   }
   const session = sessionOf(trace, connection);

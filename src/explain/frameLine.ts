@@ -67,6 +67,12 @@ export function frameLine(frame: ShownFrame, context: FrameContext = {}): string
   return `${direction} ${parts.join(', ')}${showPayload(context.payload ?? payloadOf(frame, isCompressed))}${shownFlags}`;
 }
 
+/** Adds the payload to the context, once for `frameLine` and `frameFields`. */
+export function withPayload(frame: ShownFrame, context: FrameContext = {}): FrameContext {
+  const payload = context.payload ?? payloadOf(frame, hasCompression(frame, context));
+  return { ...context, payload };
+}
+
 /** The fields of the log event. */
 export function frameFields(frame: ShownFrame, context: FrameContext = {}): LogFields {
   const { direction, first, length, isMasked } = frame;

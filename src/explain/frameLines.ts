@@ -28,6 +28,7 @@ import {
   shownText,
   showPayload,
   wholeText,
+  withPayload,
 } from './frameLine.ts';
 
 /** Bytes of a payload that are searched for credentials. A line shows fewer. */
@@ -167,7 +168,8 @@ function inflatedLine(lines: FrameLines, frame: ShownFrame, content: MessageCont
   return lineOf(frame, { inflatedLength: content.length, payload: contentPayload(lines, content) });
 }
 
-function lineOf(frame: ShownFrame, context: FrameContext = {}): TraceLine {
+function lineOf(frame: ShownFrame, known: FrameContext = {}): TraceLine {
+  const context = withPayload(frame, known);
   return { kind: 'frame', text: frameLine(frame, context), fields: frameFields(frame, context) };
 }
 
