@@ -18,6 +18,7 @@
  * @property {number} offeredAt the number of moves at the last offer
  * @property {Promise<unknown> | undefined} storing settles when the channel has stored the current event
  * @property {number} fullTime when the last full event was stored, in milliseconds since the epoch; 0: unknown
+ * @property {string} [creator] the address of the client that created it; undefined for a rebuilt table
  * @property {number} usedAt when a client was last connected
  *
  * @typedef {object} State
@@ -45,8 +46,9 @@ const day = 24 * 60 * minute;
 
 /** Limits on the memory and time that clients can take. Tests lower them. */
 export const limits = {
-  /** Tables in memory. */
+  /** Tables in memory, and those created from one address. */
   tables: 1000,
+  tablesEach: 100,
   /** Connections of one table. */
   visitors: 5000,
   /** A table without clients leaves the memory after this time. Its channel keeps it. */
@@ -215,10 +217,14 @@ function create(connection, request, server) {
   const key = field(request, 'key');
   if (data.id !== undefined) throw new Refusal('this connection has a table; open another one');
   if (tables.size >= limits.tables) throw new Refusal('all tables are taken; try again in a few minutes');
+  const creator = connection.address.replace(/:\d+$/, '');
+  const own = [...tables.values()].filter(table => table.creator === creator);
+  if (own.length >= limits.tablesEach)
+    throw new Refusal('your address has created too many tables; try again in a few minutes');
   const id = newId();
   /** @type {TableEvent} */
   const event = { n: 0, type: 'game', seats: { [side]: hashOf(id, key) }, moves: [] };
-  const table = newTable(id, recordAfter(undefined, event));
+  const table = { ...newTable(id, recordAfter(undefined, event)), creator };
   tables.set(id, table);
   data.id = id;
   return store(table, [event], keptDays.waiting, server, () => sit(connection, table, key, server)).catch(

@@ -374,6 +374,18 @@ describe('a table', () => {
       assert.equal(await red.refused({ type: 'resign' }), begins);
     });
 
+    test('more tables of one address than the limit, even when their clients have gone', async () => {
+      limits.tablesEach = 2;
+      for (const { red, white } of [await begin(server), await begin(server)])
+        for (const one of [red, white]) await one.client.close();
+      const third = await visit(server);
+      const create = { type: 'create', side: 'red', key: keys.eve };
+      assert.match(await third.refused(create), /your address has created too many tables/);
+      limits.tablesEach = 3;
+      await third.send(create);
+      await third.table(0);
+    });
+
     test('more tables, and more spectators, than the limits', async () => {
       limits.tables = 2;
       limits.visitors = 3;
