@@ -59,7 +59,7 @@ function readPackets(packets: readonly Packet[]): SentBytes[] {
   const unknown = packets.find(packet => ipOffset(packet) === undefined);
   if (unknown !== undefined)
     throw new Error(
-      `explain cannot read packets of link type ${unknown.linkType}; capture on another interface, such as lo or eth0`,
+      `the capture has packets of link type ${unknown.linkType}; explain cannot read them, so capture on another interface, such as lo or eth0`,
     );
   const segments = packets.map(segmentOf).filter(segment => segment !== undefined);
   const ends = new Set(segments.map(({ from, to }) => [from, to].sort().join(' and ')));

@@ -2,7 +2,7 @@
 import { Buffer } from 'node:buffer';
 import { hasCredential, type ShownPayload, shownHex } from './frameLine.ts';
 
-/** A complete header, which may break rules. */
+/** A complete header. It may break rules. */
 export interface LooseHeader {
   /** Bytes. */
   readonly size: number;

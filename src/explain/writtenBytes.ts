@@ -43,7 +43,7 @@ export function skipHead(stream: WrittenStream, bytes: Buffer): number {
 
 /**
  * @param bytes one write of frames; they do not change
- * @param isNegotiated whether permessage-deflate was negotiated, which defines RSV1
+ * @param isNegotiated whether permessage-deflate was negotiated: it defines RSV1
  */
 export function describeWrite(stream: WrittenStream, bytes: Buffer, isNegotiated: boolean): string {
   const described: string[] = [];

@@ -137,7 +137,7 @@ export function isIgnored(decoder: SessionDecoder, from: Side): boolean {
   return decoder[from].stage === 'ignored';
 }
 
-/** Sets the window: the end of earlier messages, which later ones may refer to. */
+/** Sets the window, the end of earlier messages: later ones may refer to it. */
 export function setWindow(decoder: SessionDecoder, from: Side, window: Buffer): void {
   const { inflater } = decoder[from];
   if (typeof inflater === 'object' && inflater.keepsContext) inflater.window = Buffer.from(window);

@@ -71,7 +71,7 @@ export function newModuleChannels(
   };
 }
 
-/** @throws TypeError for a message that is none, RangeError for options that are not valid */
+/** @throws TypeError for an invalid message, RangeError for invalid options */
 function publicationOf(
   channel: string,
   message: user.Sendable,

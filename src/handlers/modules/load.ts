@@ -219,7 +219,7 @@ async function runHere(words: readonly string[], onStarted: OnStarted): Promise<
   return { ...captured, code: child.exitCode, signal: child.signalCode };
 }
 
-/** Makes the starter, which must be ready, start the process. */
+/** Starts the process through the starter. `prepareStarter` must have returned true. */
 function runElsewhere(words: readonly string[], onStarted: OnStarted): Promise<TestRun> {
   const request = {
     words: [process.execPath, ...words],

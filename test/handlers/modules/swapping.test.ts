@@ -42,7 +42,7 @@ describe('the next version', () => {
     assert.deepEqual([a.connection.phase, b.connection.phase], ['open', 'open']);
   });
 
-  test('loads an imported file again if it passes its own query on, as the manual says', async () => {
+  test('loads an imported file again if it adds its own query, as the manual says', async () => {
     const importLine = /`(const \{ rules \} .*?)`/.exec(manualPage('modules'))?.[1];
     assert.ok(importLine?.includes('import('));
     const module = (version: string) =>

@@ -151,7 +151,7 @@ describe('the end', () => {
     assert.throws(() => gameAfter(game, '1-5'), /the game is over: the same position for the third time/);
   });
 
-  test('the position at the start of a game with men counts, too, and an advance of a man begins anew', () => {
+  test('the position at the start of a game with men counts, too, and an advance of a man resets the count', () => {
     const shuffle = ['1-5', '32-28', '5-1', '28-32'];
     let game = newGame(position('red', 'R1 r12 W32'));
     for (const move of [...shuffle, '12-16', '32-28', '1-5', '28-32']) game = gameAfter(game, move);
@@ -159,7 +159,7 @@ describe('the end', () => {
     assert.equal(resultOf(game), undefined);
   });
 
-  test('a capture by a king begins anew, too', () => {
+  test('a capture by a king resets the count, too', () => {
     const game = gameAfter(newGame(position('red', 'R1 W6 W32')), '1x10');
     assert.equal(game.since.length, 1);
   });
