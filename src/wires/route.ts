@@ -150,8 +150,8 @@ export function beginResponse(
   }
   // RFC 9110 §9.3.2: the answer to a HEAD has no content, but the fields that describe it.
   if (request?.head.method === 'HEAD' && body !== undefined) {
-    more['Content-Length'] = headers['Content-Length'] ?? String(Buffer.byteLength(body));
-    sendBytes(connection, encodeResponse(status, headers, '', more));
+    const described = { 'Content-Length': String(Buffer.byteLength(body)), ...headers };
+    sendBytes(connection, encodeResponse(status, described, '', more));
     noteAccess(connection, status, 0);
   } else {
     sendBytes(connection, encodeResponse(status, headers, body, more));

@@ -78,6 +78,7 @@ test('without any source, every option has its default', () => {
     logLevel: 'info',
     logFormat: 'text',
     trace: false,
+    inspect: false,
     recorder: 'on',
     maxMemory: values.maxMemory,
     maxChannels: 0,

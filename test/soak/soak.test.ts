@@ -7,7 +7,8 @@ import { soak } from './soak.ts';
 test('the server survives all loads at once within its memory, admits new clients, and frees everything', {
   timeout: 240_000,
 }, async () => {
-  const outcome = await soak({ seconds: 8, pollTimeout: '3s', maxMemory: 512 });
+  // The clients have a low priority: on a busy machine they poll late.
+  const outcome = await soak({ seconds: 8, pollTimeout: '6s', maxMemory: 512 });
   assert.deepEqual(faultsOf(outcome), [], `\n${showOutcome(outcome)}`);
   assert.ok(outcome.innocent.newcomers.count > 0);
 });
