@@ -258,7 +258,7 @@ describe('checkers', patience, () => {
     await page.getByRole('heading', { name: 'Waiting for your opponent' }).waitFor();
   });
 
-  test('the page of an unknown game says that there is no such game', async t => {
+  test('the page of an unknown game says that the game does not exist', async t => {
     const page = await newPage(t);
     await page.goto(`${url}?game=aaaaaaaa`);
     await page.getByText('There is no such game; its link may be too old.').waitFor();

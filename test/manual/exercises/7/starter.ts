@@ -15,7 +15,7 @@
  * Each connection has a sum of its own, `connection.data`, which begins with 0. No test adds more than fits into four bytes.
  *
  * Clients lie. Close the connection with 4400 and a reason for a text message, for a packet whose size is less than 8 or more
- * than what is left of the message, and for an ADD or TOTAL of the wrong size. Do not read beyond the message.
+ * than the rest of the message, and for an ADD or TOTAL of the wrong size. Do not read beyond the message.
  */
 import type { Handler } from '../../../../src/handlers/modules/interface.ts';
 
