@@ -9,7 +9,7 @@ import { publisherByRight, publishNeed } from '../access/needs.ts';
 import { publisherOf, type Tokens } from '../access/tokens.ts';
 import { channelNameFault } from '../handlers/channels/names.ts';
 import { contentFault, type PublicationOptions, publicationFault } from '../handlers/channels/publication.ts';
-import { publish } from '../handlers/channels/publish.ts';
+import { answerTo, publish } from '../handlers/channels/publish.ts';
 import type { Channels, Published } from '../handlers/channels/records.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { ProtocolError } from '../protocol/codes.ts';
@@ -72,7 +72,7 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
       publish(channels, publication, outcome => {
         if (!unanswered.delete(connection)) return;
         if (typeof outcome === 'string') refuseRequest(connection, new ProtocolError(503, outcome));
-        else respond(connection, answerOf(fieldsFor(head), outcome));
+        else respond(connection, answerOf(fieldsFor(head), answerTo(channels, outcome)));
       });
     },
 

@@ -3,7 +3,7 @@
 import type { TokenHolder } from '../access/tokens.ts';
 import { sendPush, sendToAll, wholeMessage } from '../core/fanout.ts';
 import { contentFault, publicationFault } from '../handlers/channels/publication.ts';
-import { publish } from '../handlers/channels/publish.ts';
+import { answerTo, publish } from '../handlers/channels/publish.ts';
 import type { Publication } from '../handlers/channels/records.ts';
 import { userOf } from '../handlers/chat/chat.ts';
 import { type ChatEncoder, serverNick } from '../handlers/chat/room.ts';
@@ -92,8 +92,8 @@ export function sendToConnection({ chat }: Control, connection: Connection, cont
   const user = userOf(chat, connection);
   if (user !== undefined && isOpen(connection)) {
     checkForChat(content);
-    const line = user.encoder.history(fromServer(content), unnumbered);
-    sendPush(connection, false, line, 0, line.length);
+    const { isText, bytes, start, end } = user.encoder.history(fromServer(content), unnumbered);
+    sendPush(connection, isText, bytes, start, end);
   } else if (user === undefined && takesMessages(connection)) {
     sendPush(connection, content.isText, content.bytes, 0, content.bytes.length);
   } else {
@@ -130,7 +130,10 @@ const publishCommand: Command = {
     return new Promise((resolve, reject) => {
       publish(channels, publication, outcome => {
         if (typeof outcome === 'string') reject(new ProtocolError(503, outcome));
-        else resolve({ sent: outcome.subscribers, id: outcome.id });
+        else {
+          const { subscribers, id } = answerTo(channels, outcome);
+          resolve({ sent: subscribers, id });
+        }
       });
     });
   },
@@ -183,8 +186,7 @@ const broadcast: Command = {
     sendToAll(recipients, undefined, wholeMessage(isText, bytes));
     let sent = recipients.length;
     for (const [encoder, members] of chatters) {
-      const line = encoder.history(fromServer(content), unnumbered);
-      sendToAll(members, undefined, wholeMessage(false, line));
+      sendToAll(members, undefined, encoder.history(fromServer(content), unnumbered));
       sent += members.length;
     }
     return { sent };

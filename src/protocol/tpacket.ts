@@ -91,7 +91,7 @@ function readInt32(bytes: Uint8Array, at: number): number {
 }
 
 /**
- * Writes a packet with the blob `blob[blobStart, blobEnd)` at `bytes[at]`, which must have room for it.
+ * Writes a packet at `bytes[at]`, which must have room for it.
  * @returns the index after the packet
  */
 export function writePacket(
@@ -102,17 +102,15 @@ export function writePacket(
   p1: number,
   p2: number,
   blob: Uint8Array,
-  blobStart = 0,
-  blobEnd = blob.length,
 ): number {
   bytes.set(packetSignature, at);
   bytes.writeInt32LE(uid, at + 4);
-  bytes.writeInt32LE(packetHeaderSize + blobEnd - blobStart, at + 8);
+  bytes.writeInt32LE(packetHeaderSize + blob.length, at + 8);
   bytes.writeInt32LE(cmd, at + 12);
   bytes.writeInt32LE(p1, at + 16);
   bytes.writeInt32LE(p2, at + 20);
-  bytes.set(blob.subarray(blobStart, blobEnd), at + packetHeaderSize);
-  return at + packetHeaderSize + blobEnd - blobStart;
+  bytes.set(blob, at + packetHeaderSize);
+  return at + packetHeaderSize + blob.length;
 }
 
 /** A packet in readable form: `NEW_MSG uid=-1 p1=4096 p2=0 "hello"`. */

@@ -5,6 +5,7 @@ import { charge, startBudget } from '../core/fairness.ts';
 import { establish } from '../core/places.ts';
 import { countMessage, openRawSession } from '../core/processData.ts';
 import { limitMessages } from '../core/rates.ts';
+import { sendMessage } from '../core/send.ts';
 import { noteClosing, noteEnding } from '../diagnostics/closeReason.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
 import {
@@ -21,7 +22,7 @@ import {
 import { lineEncoder } from '../handlers/chat/encoders.ts';
 import { readName } from '../handlers/chat/names.ts';
 import { postMessage } from '../handlers/chat/post.ts';
-import { type Chat, sendToUser, type User } from '../handlers/chat/room.ts';
+import type { Chat, User } from '../handlers/chat/room.ts';
 import { maxPacketBlob, typingTimeout } from '../protocol/limits.ts';
 import { beginsTelnet, IAC, readTelnet } from '../protocol/telnet.ts';
 import type { Connection, Wire } from '../records/records.ts';
@@ -63,22 +64,27 @@ function findLineEnd(bytes: Buffer, start: number, end: number): boolean {
   return true;
 }
 
+function sendBytes(connection: Connection, bytes: Uint8Array): void {
+  sendMessage(connection, false, bytes, 0, bytes.length);
+}
+
 export function newLinesWire(chat: Chat): Wire {
   function sendLine(connection: Connection, text: string): void {
-    sendToUser({ connection }, Buffer.from(`${text}\n`));
+    sendBytes(connection, Buffer.from(`${text}\n`));
   }
 
   /** @param raw may contain telnet commands */
   function receiveLine(connection: Connection, raw: Buffer): void {
     const { text: line, answer } = raw.includes(IAC) ? readTelnet(raw) : { text: raw, answer: undefined };
-    if (answer !== undefined && answer.length > 0) sendToUser({ connection }, answer);
+    if (answer !== undefined && answer.length > 0) sendBytes(connection, answer);
     const user = connection.data as User | undefined;
     if (user === undefined) return receiveNick(connection, line);
     if (line.length === 0) return;
     flushArrival(user);
     if (line[0] === 0x2f && line[1] !== 0x2f) runChatCommand(user, line.toString('utf8'));
     else {
-      const why = postMessage(chat, user, 0, line[0] === 0x2f ? line.subarray(1) : line);
+      const start = line[0] === 0x2f ? 1 : 0;
+      const why = postMessage(chat, user, 0, { bytes: line, start, end: line.length });
       if (why !== undefined) sendLine(connection, `! ${why}`);
     }
   }

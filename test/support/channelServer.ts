@@ -9,8 +9,8 @@ import { newServer } from '../../src/core/server.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
 import { drainServer, stopServer } from '../../src/core/shutdown.ts';
 import { closeChannels, openChannels } from '../../src/handlers/channels/channels.ts';
-import { publish } from '../../src/handlers/channels/publish.ts';
-import type { Channels, Publication, Published } from '../../src/handlers/channels/records.ts';
+import { answerTo, publish } from '../../src/handlers/channels/publish.ts';
+import type { Channels, Publication } from '../../src/handlers/channels/records.ts';
 import { newChat } from '../../src/handlers/chat/chat.ts';
 import { addHandlers, handlerNames } from '../../src/handlers/handlers.ts';
 import { configureLog } from '../../src/log/log.ts';
@@ -84,7 +84,7 @@ export async function startChannels(test: Hooks, ...options: string[]): Promise<
         const publication = { channel, kind, data: Buffer.from(data as string), ...further } as Publication;
         publish(channels, publication, outcome => {
           if (typeof outcome === 'string') reject(new Error(outcome));
-          else resolve((outcome satisfies Published).id);
+          else resolve(answerTo(channels, outcome).id);
         });
       }),
   };

@@ -22,7 +22,7 @@ import { authorizeClient, logRefusedCommand } from '../authorize.ts';
 import { channelsFull } from './channel.ts';
 import { idOf, parseCursor } from './names.ts';
 import { type JsonObject, Refusal, readChannelName, readPublication } from './publicationObject.ts';
-import { publish } from './publish.ts';
+import { answerTo, publish } from './publish.ts';
 import type { Channels, Subscriber } from './records.ts';
 import type { ChannelRequest } from './request.ts';
 import { neededBy, type Start, subscribe, unsubscribe } from './subscribers.ts';
@@ -206,7 +206,7 @@ function runPublish(
     const publisher = session.publisher ?? publisherByRight(connection.identity);
     publish(channels, { ...given, publisher }, outcome => {
       if (typeof outcome === 'string') reply({ error: outcome });
-      else reply({ ok: { publish: channel, ...outcome } });
+      else reply({ ok: { publish: channel, ...answerTo(channels, outcome) } });
     });
   });
 }

@@ -33,7 +33,7 @@ export function publish(channels: Channels, publication: Publication, onPublishe
   const channel = channels.byName.get(name);
   if (key !== undefined) {
     const earlier = channel?.keys.get(keyOf(publication));
-    if (earlier !== undefined) return onPublished(answerTo(channels, earlier));
+    if (earlier !== undefined) return onPublished(earlier);
     const pending = channels.pendingKeys.get(pendingKeyOf(publication));
     if (pending !== undefined) {
       pending.repeats ??= [];
@@ -60,7 +60,8 @@ export function subscribersOf({ subscriptions, waiters, room }: Channel): number
   return subscriptions.size + waiters.size + (room?.users.size ?? 0);
 }
 
-function answerTo(channels: Channels, { seq, subscribers = 0 }: ChannelMessage): Published {
+/** The answer to the publisher of a message. A chat user gets none, and a lively room saves the id of each message. */
+export function answerTo(channels: Channels, { seq, subscribers = 0 }: ChannelMessage): Published {
   return { id: idOf(channels, seq), subscribers };
 }
 
@@ -95,7 +96,7 @@ function commit(channels: Channels, batch: readonly QueuedPublication[]): void {
     for (; from < to; from++) deliver(channels, messages[from]!, batch[from]!.publication.author, due);
   }
   batch.forEach((queued, at) => {
-    answerAll(queued, answerTo(channels, messages[at]!));
+    answerAll(queued, messages[at]!);
   });
   for (const waiter of due) {
     stopWaiting(channels, waiter);
@@ -103,7 +104,7 @@ function commit(channels: Channels, batch: readonly QueuedPublication[]): void {
   }
 }
 
-function answerAll({ onPublished, repeats }: QueuedPublication, outcome: Published | string): void {
+function answerAll({ onPublished, repeats }: QueuedPublication, outcome: ChannelMessage | string): void {
   onPublished(outcome);
   if (repeats !== undefined) for (const answer of repeats) answer(outcome);
 }

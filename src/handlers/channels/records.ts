@@ -166,14 +166,15 @@ export interface Publication {
   readonly author?: object | undefined;
 }
 
+/** What a publisher learns of its message: `answerTo` makes it. */
 export interface Published {
   /** `EPOCH-SEQ` */
   readonly id: string;
   readonly subscribers: number;
 }
 
-/** Gets the outcome; a sentence if the message could not be stored, and so was not delivered. */
-export type OnPublished = (outcome: Published | string) => void;
+/** Gets the published message, or a sentence if it could not be stored, and so was not delivered. */
+export type OnPublished = (outcome: ChannelMessage | string) => void;
 
 export interface QueuedPublication {
   readonly publication: Publication;

@@ -1,18 +1,24 @@
 /** How the chat is encoded: as packets, or as lines of text for a terminal. */
+import { wholeMessage } from '../../core/fanout.ts';
 import { withDots } from '../../log/printable.ts';
 import { maxPacketBlob } from '../../protocol/limits.ts';
 import { PacketCommand, packetHeaderSize, writePacket } from '../../protocol/tpacket.ts';
+import type { Message } from '../../protocol/websocket/message.ts';
 import type { ChatEncoder } from './room.ts';
 
 /** Every packet is encoded here; senders copy it at once. */
 const scratch = Buffer.allocUnsafe(packetHeaderSize + maxPacketBlob + 256);
 
+/** One record for all packets: a lively room sends a hundred thousand a second. */
+const encoded: Message = wholeMessage(false, scratch);
+
 /** The uid of packets that answer no request. */
 const unsolicited = -1;
 
-function packet(cmd: number, uid: number, p1: number, blob: Uint8Array | string, p2 = 0): Uint8Array {
+function packet(cmd: number, uid: number, p1: number, blob: Uint8Array | string, p2 = 0): Message {
   const bytes = typeof blob === 'string' ? Buffer.from(blob) : blob;
-  return scratch.subarray(0, writePacket(scratch, 0, cmd, uid, p1, p2, bytes));
+  encoded.end = writePacket(scratch, 0, cmd, uid, p1, p2, bytes);
+  return encoded;
 }
 
 /** Unsigned 32-bit seconds in an int32, good until 2106. 0 means "no time". */
@@ -45,7 +51,7 @@ function newPacketEncoder(timeOf: (time: number) => number): ChatEncoder {
 
 /* Lines for a terminal: messages as `nick: text`, notices after a `*`, errors after a `!`. */
 
-const line = (text: string) => Buffer.from(`${text}\n`);
+const line = (text: string) => wholeMessage(false, Buffer.from(`${text}\n`));
 
 /**
  * Makes a text safe for a terminal: control characters are replaced, and lines after the first are indented, so that nobody can
@@ -58,7 +64,7 @@ export function printableChatText(text: string): string {
 export const lineEncoder: ChatEncoder = {
   // The terminal has echoed the line already.
   echoesSender: false,
-  ok: () => Buffer.alloc(0),
+  ok: () => wholeMessage(false, Buffer.alloc(0)),
   error: (_, why) => line(`! ${why}`),
   joined: ({ nick }) => line(`* ${nick.text} is here`),
   left: ({ nick }) => line(`* ${nick.text} left`),

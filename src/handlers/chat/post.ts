@@ -1,8 +1,8 @@
 /** Posts in rooms: a post is a message published to the room's channel. */
 
-import { publishNeed } from '../../access/needs.ts';
+import { isUtf8 } from 'node:buffer';
+import type { ByteRange } from '../../protocol/buffers.ts';
 import { maxPacketBlob } from '../../protocol/limits.ts';
-import { checkUtf8, utf8Start } from '../../protocol/websocket/utf8.ts';
 import { authorizeClient, logRefusedCommand } from '../authorize.ts';
 import { publish } from '../channels/publish.ts';
 import { type Chat, sendToUser, type User } from './room.ts';
@@ -17,21 +17,21 @@ export function postMessage(
   { channels }: Chat,
   user: User,
   request: number,
-  text: Uint8Array,
+  { bytes, start, end }: ByteRange,
 ): string | undefined {
   const { room, uid, nick } = user;
   if (room === undefined) return 'enter a room first';
-  if (text.length > maxPacketBlob) return `a message must have at most ${maxPacketBlob} bytes`;
-  if (checkUtf8(utf8Start, text, 0, text.length) !== utf8Start) return 'a message must be valid UTF-8';
-  const { key: channel } = room.name;
-  const data = Buffer.from(text);
+  if (end - start > maxPacketBlob) return `a message must have at most ${maxPacketBlob} bytes`;
+  const data = Buffer.from(bytes.subarray(start, end));
+  if (!isUtf8(data)) return 'a message must be valid UTF-8';
   const refuse = (why: string) => sendToUser(user, user.encoder.error(request, why));
-  authorizeClient(channels.entry, user.connection, [publishNeed(channel, true)], refusal => {
+  authorizeClient(channels.entry, user.connection, room.speakNeeds, refusal => {
     // The users of a room may speak in it, unless a rule says otherwise.
     if (refusal !== undefined && refusal.details['rule'] !== 'default') {
       logRefusedCommand(user.connection, refusal, room.name.text);
       return refuse(refusal.message);
     }
+    const channel = room.name.key;
     publish(channels, { channel, kind: 'text', data, from: nick.text, uid, author: user }, outcome => {
       if (typeof outcome === 'string') refuse(outcome);
     });

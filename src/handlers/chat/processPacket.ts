@@ -67,31 +67,35 @@ function advanceTrustLevel(connection: Connection): void {
   connection.stageSince = connection.server.now;
 }
 
+function refuse(user: User, request: number, why: string): void {
+  sendToUser(user, user.encoder.error(request, why));
+}
+
 /** Level 3: one command of a user. */
-function processCommand(chat: Chat, user: User, { cmd, uid, bytes, start, end }: Packet): void {
-  const refuse = (why: string) => sendToUser(user, user.encoder.error(uid, why));
+function processCommand(chat: Chat, user: User, packet: Packet): void {
+  const { cmd, uid, bytes, start, end } = packet;
   if (cmd === PacketCommand.Nop) return;
   flushArrival(user);
   switch (cmd) {
     case PacketCommand.SetUserNick:
-      return refuse(`you already have the nick ${user.nick.text}`);
+      return refuse(user, uid, `you already have the nick ${user.nick.text}`);
     case PacketCommand.SetRoom: {
-      if (user.room !== undefined) return refuse(`you are already in ${user.room.name.text}`);
+      if (user.room !== undefined) return refuse(user, uid, `you are already in ${user.room.name.text}`);
       const name = readName(bytes.subarray(start, end), 'room');
-      if (typeof name === 'string') return refuse(name);
+      if (typeof name === 'string') return refuse(user, uid, name);
       const why = roomFault(chat, name);
-      if (why !== undefined) return refuse(why);
+      if (why !== undefined) return refuse(user, uid, why);
       return authorizeRoom(chat, user.connection, name, refusal => {
-        if (refusal !== undefined) return refuse(refusal);
+        if (refusal !== undefined) return refuse(user, uid, refusal);
         sendToUser(user, user.encoder.ok(uid));
         enterRoom(chat, user, name);
       });
     }
     case PacketCommand.NewMsg: {
-      const why = postMessage(chat, user, uid, bytes.subarray(start, end));
-      return why === undefined ? undefined : refuse(why);
+      const why = postMessage(chat, user, uid, packet);
+      return why === undefined ? undefined : refuse(user, uid, why);
     }
     default:
-      return refuse(`unknown command ${cmd}`);
+      return refuse(user, uid, `unknown command ${cmd}`);
   }
 }

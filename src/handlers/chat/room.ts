@@ -5,32 +5,35 @@
 
 import { isUtf8 } from 'node:buffer';
 
-import { join, membersOf, newGroup, sendToAll, wholeMessage } from '../../core/fanout.ts';
+import { publishNeed } from '../../access/needs.ts';
+import { join, membersOf, newGroup, sendToAll } from '../../core/fanout.ts';
 import { scheduleTurn } from '../../core/poll.ts';
 import { sendMessage } from '../../core/send.ts';
 import { maxNameBytes, maxNameLength, maxPacketBlob } from '../../protocol/limits.ts';
+import type { Message } from '../../protocol/websocket/message.ts';
+import type { Need } from '../../records/identity.ts';
 import type { Connection, Group, Handler, Server } from '../../records/records.ts';
 import { findOrCreate } from '../channels/channel.ts';
 import type { Channel, ChannelMessage, ChannelRoom, Channels } from '../channels/records.ts';
 import { keptMessages } from '../channels/retention.ts';
 import type { Name } from './names.ts';
 
-/** Encodes what users are sent. The bytes are valid until the next call of any encoder. */
+/** Encodes what users are sent. The message and its bytes are valid until the next call of any encoder. */
 export interface ChatEncoder {
   /** Whether users get their own messages back, as a confirmation. */
   readonly echoesSender: boolean;
   /** The answer to a request. @param request the request's uid */
-  ok(request: number): Uint8Array;
-  error(request: number, why: string): Uint8Array;
-  joined(user: User): Uint8Array;
-  left(user: User): Uint8Array;
-  message(user: User, text: Uint8Array): Uint8Array;
+  ok(request: number): Message;
+  error(request: number, why: string): Message;
+  joined(user: User): Message;
+  left(user: User): Message;
+  message(user: User, text: Uint8Array): Message;
   /**
    * A message of the history, or of the server.
    * @param line `nick: text`
    * @param time milliseconds since the epoch; 0 for a message of no channel
    */
-  history(line: Buffer, time: number): Uint8Array;
+  history(line: Buffer, time: number): Message;
 }
 
 export interface User {
@@ -48,6 +51,8 @@ export interface Room extends ChannelRoom {
   readonly name: Name;
   /** Its name is the room's key. */
   readonly channel: Channel;
+  /** The right to speak in it. */
+  readonly speakNeeds: readonly Need[];
   /** In the order of arrival; never empty between two calls. */
   readonly users: Set<User>;
   /** The users' connections by encoder: a fan-out encodes once for each group. */
@@ -86,6 +91,7 @@ export function newRoom({ channels, rooms }: Chat, name: Name): Room {
   const room: Room = {
     name,
     channel,
+    speakNeeds: [publishNeed(name.key, true)],
     users: new Set(),
     groups: new Map(),
     arrivals: new Set(),
@@ -122,20 +128,21 @@ export function textOf({ kind, data }: Pick<ChannelMessage, 'kind' | 'data'>): B
   return Buffer.from(`[${isBinary ? 'binary' : 'long'} message of ${data.length} bytes]`);
 }
 
-/** Sends encoded bytes to one user, or to a connection that has none yet. */
-export function sendToUser(user: { connection: Connection }, bytes: Uint8Array): void {
-  sendMessage(user.connection, false, bytes, 0, bytes.length);
+/** Sends an encoded message to one user, or to a connection that has none yet. */
+export function sendToUser({ connection }: { connection: Connection }, message: Message): void {
+  const { isText, bytes, start, end } = message;
+  sendMessage(connection, isText, bytes, start, end);
 }
 
 /** Fan-out to a room: encodes once for each encoder. @param author gets no copy if its encoder does not echo */
-export function sendToRoom(room: Room, encode: (encoder: ChatEncoder) => Uint8Array, author?: User): void {
+export function sendToRoom(room: Room, encode: (encoder: ChatEncoder) => Message, author?: User): void {
   sendRosterChanges(room);
   for (const [encoder, group] of room.groups) {
     const members = membersOf(group);
     if (members.length === 0) continue;
-    const bytes = encode(encoder);
+    const message = encode(encoder);
     const except = encoder === author?.encoder && !encoder.echoesSender ? author.connection : undefined;
-    sendToAll(members, except, wholeMessage(false, bytes));
+    sendToAll(members, except, message);
   }
 }
 
@@ -177,6 +184,6 @@ function connectionsByEncoder(users: Iterable<User>): Map<ChatEncoder, Connectio
   return byEncoder;
 }
 
-function sendToMembers(members: readonly Connection[], bytes: Uint8Array): void {
-  if (members.length > 0) sendToAll(members, undefined, wholeMessage(false, bytes));
+function sendToMembers(members: readonly Connection[], message: Message): void {
+  if (members.length > 0) sendToAll(members, undefined, message);
 }

@@ -3,7 +3,7 @@
 import { dropIfUnused, findOrCreate } from '../channels/channel.ts';
 import { channelNameFault, idOf } from '../channels/names.ts';
 import { contentFault, publicationFault } from '../channels/publication.ts';
-import { publish } from '../channels/publish.ts';
+import { answerTo, publish } from '../channels/publish.ts';
 import type { ChannelMessage, Channels, Publication, Published } from '../channels/records.ts';
 import { keptMessages } from '../channels/retention.ts';
 import { defer, isDeferring, ScopedMessage, sendableBytes } from './callScope.ts';
@@ -35,7 +35,7 @@ export function newModuleChannels(
         const publishNow = () =>
           publish(all, publication, outcome => {
             if (typeof outcome === 'string') reject(new Error(outcome));
-            else resolve(outcome);
+            else resolve(answerTo(all, outcome));
           });
         if (isDeferring()) defer(publishNow);
         else publishNow();

@@ -5,10 +5,17 @@ import { flushFanout } from '../../../src/core/fanout.ts';
 import { flush, onWriteComplete } from '../../../src/core/flush.ts';
 import { newChannels } from '../../../src/handlers/channels/channels.ts';
 import { channelNameFault, idOf, parseCursor } from '../../../src/handlers/channels/names.ts';
-import { commitPublications, forgetChannel, publish } from '../../../src/handlers/channels/publish.ts';
+import {
+  answerTo,
+  commitPublications,
+  forgetChannel,
+  publish,
+} from '../../../src/handlers/channels/publish.ts';
 import type {
   ChannelEncoder,
+  ChannelMessage,
   Channels,
+  OnPublished,
   Publication,
   Published,
   Retention,
@@ -81,6 +88,10 @@ function settle({ server }: Channels): void {
   while (server.pendingWrites.length > 0);
 }
 
+function answerIn(channels: Channels, outcome: ChannelMessage | string): Published | string {
+  return typeof outcome === 'string' ? outcome : answerTo(channels, outcome);
+}
+
 /** Publishes and ends the turn. */
 function say(
   channels: Channels,
@@ -90,7 +101,7 @@ function say(
 ): Published | string {
   let outcome: Published | string | undefined;
   publish(channels, { channel, kind: 'text', data: Buffer.from(text), ...more }, result => {
-    outcome = result;
+    outcome = answerIn(channels, result);
   });
   commitPublications(channels);
   assert.ok(outcome !== undefined, 'the publisher is answered when the turn ends');
@@ -267,12 +278,13 @@ test('a reload applies a smaller history at once', () => {
 test('an idempotency key is published once, also within a turn; keys of other publishers and channels differ', () => {
   const channels = open();
   const reader = newReader(channels, ['a', 'b']);
-  const outcomes: unknown[] = [];
+  const outcomes: (Published | string)[] = [];
+  const answered: OnPublished = outcome => outcomes.push(answerIn(channels, outcome));
   const once = { channel: 'a', kind: 'text', data: Buffer.from('x'), key: 'k', publisher: 'p' } as const;
-  publish(channels, once, outcome => outcomes.push(outcome));
-  publish(channels, once, outcome => outcomes.push(outcome));
+  publish(channels, once, answered);
+  publish(channels, once, answered);
   commitPublications(channels);
-  publish(channels, once, outcome => outcomes.push(outcome));
+  publish(channels, once, answered);
   assert.deepEqual(outcomes, Array(3).fill({ id: idOf(channels, 1), subscribers: 1 }));
   say(channels, 'a', 'y', { key: 'k', publisher: 'q' });
   say(channels, 'b', 'z', { key: 'k', publisher: 'p' });

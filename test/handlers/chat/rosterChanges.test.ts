@@ -1,7 +1,7 @@
 /** All arrivals and departures of a turn are sent together at its end. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { finishFanouts } from '../../../src/core/fanout.ts';
+import { finishFanouts, wholeMessage } from '../../../src/core/fanout.ts';
 import { newChannels } from '../../../src/handlers/channels/channels.ts';
 import { commitPublications } from '../../../src/handlers/channels/publish.ts';
 import {
@@ -52,7 +52,7 @@ function openPond() {
       return lines.slice(0, -1);
     },
     tell: (user: User, text: string) =>
-      assert.equal(postMessage(chat, user, 0, Buffer.from(text)), undefined),
+      assert.equal(postMessage(chat, user, 0, wholeMessage(false, Buffer.from(text))), undefined),
   };
 }
 
@@ -136,7 +136,7 @@ test('a newcomer’s roster precedes the answer to its next request', () => {
 test('each user gets notices from its own encoder', () => {
   const shouting: ChatEncoder = {
     ...lineEncoder,
-    joined: ({ nick }) => Buffer.from(`${nick.text.toUpperCase()}!\n`),
+    joined: ({ nick }) => wholeMessage(false, Buffer.from(`${nick.text.toUpperCase()}!\n`)),
   };
   const { enter, notifyTurnEnd, told } = openPond();
   const ada = enter('ada', shouting);
