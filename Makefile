@@ -41,7 +41,7 @@ build: node_modules ## compile src/ into dist/
 
 test: build build-tests ## run every test, those in a real browser included
 	@node build/test/support/install.js
-	node --test --test-timeout=300000 --test-concurrency=2 --test-reporter=spec $$(find build/test -name '*.test.js')
+	node --test --test-timeout=300000 --test-concurrency=3 --test-reporter=spec $$(find build/test -name '*.test.js')
 
 test-nodes: build build-tests ## run the tests on NODES="20 22 24 26", or those in FOLDERS="core wires" of test/
 	@node build/test/support/install.js

@@ -36,7 +36,7 @@ function testFiles(folders: readonly string[]): string[] {
 
 /** @returns whether all tests passed */
 function testOn(binary: string, files: readonly string[]): boolean {
-  const options = ['--test', '--test-timeout=300000', '--test-concurrency=2', '--test-reporter=spec'];
+  const options = ['--test', '--test-timeout=300000', '--test-concurrency=3', '--test-reporter=spec'];
   const path = `${dirname(binary)}${delimiter}${process.env['PATH'] ?? ''}`;
   const { status } = spawnSync(binary, [...options, ...files], {
     stdio: 'inherit',
