@@ -89,7 +89,7 @@ async function assemble(
   const tokens = openTokens(server);
   const inspectors = openInspectors(server, channels, tokens);
   releases.push(() => stopHandlers(server));
-  addHandlers(server, chat, channels, host.scripts);
+  await addHandlers(server, chat, channels, host.scripts);
   const modules = await startModules(server, channels, host.handlers);
   releases.push(() => stopModules(modules));
   checkDefault(server);

@@ -9,7 +9,6 @@ import { newChannelsHandler } from './channels/handler.ts';
 import type { Channels } from './channels/records.ts';
 import type { Chat } from './chat/room.ts';
 import { newTpacketHandler } from './chat/tpacket.ts';
-import { newConformanceHandlers } from './conformance/handlers.ts';
 import { echo } from './echo.ts';
 import { faulty } from './faults/faults.ts';
 import { checkProgram } from './programs/executable.ts';
@@ -39,7 +38,12 @@ export const handlerNames: readonly string[] = [
  * @param scripts scripts in addition to those of `--script`
  * @throws UsageError for a program that does not exist or is not executable, and for a mistake in a script
  */
-export function addHandlers(server: Server, chat: Chat, channels: Channels, scripts?: GivenScripts): void {
+export async function addHandlers(
+  server: Server,
+  chat: Chat,
+  channels: Channels,
+  scripts?: GivenScripts,
+): Promise<void> {
   const own = Object.values(builtIn).map(make => make(chat));
   // Channels are last: at the end of a turn they deliver what the others have published.
   const all = [
@@ -47,10 +51,17 @@ export function addHandlers(server: Server, chat: Chat, channels: Channels, scri
     ...newProgramHandlers(channels),
     ...newScriptHandlers(server, scripts),
     newReplayHandler(server),
-    ...newConformanceHandlers(server),
+    ...(await newConformanceHandlers(server)),
     newChannelsHandler(channels),
   ];
   for (const handler of all) server.handlers.set(handler.name, handler);
+}
+
+/** The handlers of `--conformance`. The cases are loaded only for them: they are a tenth of the program. */
+async function newConformanceHandlers({ configuration }: Server): Promise<readonly Handler[]> {
+  if (!configuration.conformance) return [];
+  const { conformanceHandlers } = await import('./conformance/handlers.ts');
+  return conformanceHandlers(configuration);
 }
 
 /** The handlers of `--exec` and `--exec-shared`. */

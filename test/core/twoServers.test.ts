@@ -34,7 +34,7 @@ interface Running {
 async function start(...options: string[]): Promise<Running> {
   const server = newServer(readConfiguration(options, {}, handlerNames));
   const channels = await openChannels(server);
-  addHandlers(server, newChat(server, channels, ['*']), channels);
+  await addHandlers(server, newChat(server, channels, ['*']), channels);
   const http = newHttpWire(server, [newPollRoute(server)]);
   const greeting = { wire: () => undefined, isImmediate: false };
   const firstWire = newDetectWire([{ wires: [http] }], http, greeting, await openTls(server));

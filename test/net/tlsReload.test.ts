@@ -41,7 +41,7 @@ test('new connections get the new certificate after a reload is committed, and n
   const server = newFakeServer('--log-level', 'error', ...tlsOptions(used));
   const channels = await openChannels(server);
   const chat = newChat(server, channels, ['*']);
-  addHandlers(server, chat, channels);
+  await addHandlers(server, chat, channels);
   const http = newHttpWire(server, []);
   const lines = newLinesWire(chat);
   const secure = await openTls(server);

@@ -47,7 +47,7 @@ export async function startChannels(test: Hooks, ...options: string[]): Promise<
   configureLog('error', 'text');
   const server = newServer(readConfiguration(options, {}, handlerNames));
   const channels = await openChannels(server);
-  addHandlers(server, newChat(server, channels, ['*']), channels);
+  await addHandlers(server, newChat(server, channels, ['*']), channels);
   const tokens = openTokens(server);
   const access = openAccess(server);
   const entry = newEntry(server, access, openApp(server), tokens);

@@ -23,10 +23,11 @@ import {
   statusKey,
 } from './suite.ts';
 
-/** The handlers of `--conformance`; none without it. @throws UsageError if `--conformance-exclude` is wrong */
-export function newConformanceHandlers({ configuration }: Server): readonly Handler[] {
-  const { conformance, conformanceExclude, reportDir } = configuration;
-  if (!conformance) return [];
+/** The handlers of `--conformance`. @throws UsageError if `--conformance-exclude` is wrong */
+export function conformanceHandlers({
+  conformanceExclude,
+  reportDir,
+}: Server['configuration']): readonly Handler[] {
   // Resolved now, because a daemon changes its working directory later.
   const suite = newSuite(conformanceExclude, reportDir === '' ? '' : resolve(reportDir));
   return [

@@ -29,7 +29,7 @@ async function start(t: TestContext): Promise<{ inspectors: Inspectors; port: nu
   const server = newServer(readConfiguration(['--inspect'], {}, handlerNames));
   const channels = await openChannels(server);
   const inspectors = openInspectors(server, channels, openTokens(server));
-  addHandlers(server, newChat(server, channels, ['*']), channels);
+  await addHandlers(server, newChat(server, channels, ['*']), channels);
   const wire = newHttpWire(server, []);
   inspectors.workbenchWire = wire;
   const { port } = await openListener(server, { transport: 'tcp', host: '127.0.0.1', port: 0 }, wire);
