@@ -1,7 +1,6 @@
 /** Eviction: when memory runs short (memory.ts), the largest holders are closed first, as Redis does with `maxmemory-clients`. */
 
 import { noteRule } from '../diagnostics/closeReason.ts';
-import { log } from '../log/log.ts';
 import { size } from '../options/values.ts';
 import { giveBuffer } from '../protocol/buffers.ts';
 import { CloseCode } from '../protocol/codes.ts';
@@ -15,6 +14,7 @@ import {
 import { dropUnfinished } from '../protocol/websocket/endpoint.ts';
 import { clearQueue, shareOfQueue } from '../records/arena.ts';
 import type { Connection, Server } from '../records/records.ts';
+import { logForAddress } from './addressLog.ts';
 import { dropConnection, endConnection } from './close.ts';
 import { updateHeld, usedMemory } from './memory.ts';
 import { scheduleTurn } from './poll.ts';
@@ -82,14 +82,12 @@ function bytesFreedByClosing({ held, queue, socket }: Connection): number {
 function evict(server: Server, connection: Connection): void {
   const { queue, phase, id, address } = connection;
   if (phase === 'open') {
-    const [held, limit] = [
-      showBytes(bytesFreedByClosing(connection)),
-      size.show(server.configuration.maxMemory),
-    ];
-    log('warn', 'closed to free memory', { id, address, bytes: bytesFreedByClosing(connection), limit });
+    const bytes = bytesFreedByClosing(connection);
+    const limit = size.show(server.configuration.maxMemory);
+    logForAddress(connection, 'warn', 'closed to free memory', { id, address, bytes, limit });
     noteRule(
       connection,
-      `it held ${held} when all connections together were over the limit of ${limit}`,
+      `it held ${showBytes(bytes)} when all connections together were over the limit of ${limit}`,
       'maxMemory',
     );
     server.counters.evicted++;

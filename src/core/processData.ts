@@ -17,6 +17,7 @@ import { type Message, messageBytes } from '../protocol/websocket/message.ts';
 import type { Connection, Handler, Server } from '../records/records.ts';
 import { logForAddress } from './addressLog.ts';
 import { closeConnection } from './close.ts';
+import { updateHeld } from './memory.ts';
 import { establish } from './places.ts';
 import { scheduleFlush } from './send.ts';
 import { newBucket } from './tokenBucket.ts';
@@ -35,6 +36,8 @@ export function openSession(connection: Connection, handler: Handler, request?: 
     handlerThrew(connection, handler, error);
   }
   if (connection.trustLevel === 3) establish(connection);
+  // A polling session is not read or written to before its client comes again.
+  if (handler.held !== undefined) updateHeld(connection);
 }
 
 /** Opens a session without a handler, for a wire that handles its messages itself. */

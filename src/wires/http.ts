@@ -87,7 +87,7 @@ export function newHttpWire(
     const { head } = parsed;
     if (server.taps.isOn) tapRequested(connection, head);
     const route = asksForWebSocket(head) ? undefined : routes.find(one => one.takes(head));
-    state.request = newRequest(head, route);
+    state.request = newRequest(head, route, parsed.end - start);
     const { request } = state;
     try {
       if (answerHead(connection, request)) return parsed.end;
@@ -265,8 +265,9 @@ export function newHttpWire(
     held(connection) {
       const request = httpState(connection)?.request;
       if (request === undefined) return 0;
-      const head = request.waiting === undefined ? 0 : sizeOfHead(request.head);
-      return head + (request.body?.content.length ?? 0) + (request.route?.held?.(connection) ?? 0);
+      return (
+        request.headSize + (request.body?.content.length ?? 0) + (request.route?.held?.(connection) ?? 0)
+      );
     },
 
     matches: looksLikeHttp,
@@ -328,12 +329,13 @@ function beginHead(connection: Connection, state: HttpState): void {
   endIdling(connection);
 }
 
-function newRequest(head: Head, route: Route | undefined): Request {
+function newRequest(head: Head, route: Route | undefined, headSize: number): Request {
   const connection = head.headers.get('connection');
   const isKept = head.version === '1.0' ? hasToken(connection, 'keep-alive') : !hasToken(connection, 'close');
   const isWhole = head.bodyLength === 0;
   return {
     head,
+    headSize,
     route,
     body: undefined,
     isWhole,
@@ -370,13 +372,6 @@ function isAwaitingAnswer(connection: Connection): boolean {
   const request = httpState(connection)?.request;
   if (request === undefined) return false;
   return request.waiting !== undefined || (request.isKept && request.isWhole);
-}
-
-/** Bytes of memory of the head of a waiting request, roughly. */
-function sizeOfHead({ target, headers }: Head): number {
-  let size = 2 * target.length;
-  for (const [name, value] of headers) size += name.length + value.length;
-  return size;
 }
 
 const noContent = Buffer.alloc(0);

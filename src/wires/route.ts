@@ -74,6 +74,8 @@ export interface Route {
 /** A request whose head has arrived. */
 export interface Request {
   readonly head: Head;
+  /** Bytes of the head as it arrived, about as many as its strings take. */
+  readonly headSize: number;
   /** Undefined for handshakes and pages. */
   readonly route: Route | undefined;
   /** The body as far as it has arrived, if the route reads one. */

@@ -9,7 +9,8 @@ import { scheduleTurn } from '../../src/core/poll.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
 import { openAccessLog } from '../../src/diagnostics/accessLog.ts';
 import { findClosed, recordClosed } from '../../src/diagnostics/closedConnections.ts';
-import { connectionMemory } from '../../src/protocol/limits.ts';
+import { watchLog } from '../../src/log/log.ts';
+import { addressLogLines, connectionMemory, subscriptionMemory } from '../../src/protocol/limits.ts';
 import {
   appendRange,
   clearQueue,
@@ -22,8 +23,12 @@ import type { Connection, Server } from '../../src/records/records.ts';
 import { openSocket } from '../support/channelClients.ts';
 import { startChannels } from '../support/channelServer.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
+import { ask, requestBytes } from '../support/pollClient.ts';
+import { connectTcp } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
+
+const nextTurn = () => new Promise(setImmediate);
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -95,6 +100,18 @@ test('over the limit, the largest holders are closed with 1013, and connections 
   const [record] = findClosed(server.closedConnections, largest.id);
   assert.match(record!.why, /it held [\d.]+MB .*limit of 5MB \(--max-memory\)/);
   assert.deepEqual(record!.sent, { code: 1013, reason: 'the server is short of memory' });
+});
+
+test('closing the connections of one address logs as many lines as an address may cause', () => {
+  const server = newFakeServer('--max-memory', '1MB');
+  for (let i = 0; i < 2 * addressLogLines.burst; i++)
+    Object.assign(holding(server, 4 * KiB), { address: '192.0.2.1:80' });
+  const lines: string[] = [];
+  const endWatch = watchLog(line => lines.push(line) > 0, 'warn');
+  enforceMemory(server);
+  endWatch();
+  assert.ok(server.counters.evicted > addressLogLines.burst, `${server.counters.evicted}`);
+  assert.equal(lines.length, addressLogLines.burst);
 });
 
 test('within the limit no connection is closed, however much it holds', () => {
@@ -175,4 +192,27 @@ test('the loop counts the same memory as usedMemory: each kind alone makes it cl
     assert.equal(server.counters.evicted, evicted + 1, kind);
     holder[kind] = bytes;
   }
+});
+
+test('the head of a request counts while its client waits for messages', { timeout: 30_000 }, async t => {
+  const { server, port } = await startChannels(t);
+  for (const accept of ['*/*', 'text/event-stream']) {
+    const before = usedMemory(server);
+    const socket = await connectTcp(port);
+    const headers = { Accept: accept, Cookie: 'c'.repeat(12 * KiB) };
+    socket.write(requestBytes('GET', '/channels/pond', { headers }));
+    while (usedMemory(server) - before < 12 * KiB) await nextTurn();
+    socket.destroy();
+    while (usedMemory(server) > before) await nextTurn();
+  }
+});
+
+test('what a handler holds counts as soon as the session of a polling client is open', {
+  timeout: 30_000,
+}, async t => {
+  const { server, port } = await startChannels(t);
+  const before = usedMemory(server);
+  const { status } = await ask(port, 'POST', '/poll/channels/pond');
+  assert.equal(status, 201);
+  assert.ok(usedMemory(server) - before >= connectionMemory + 2 * subscriptionMemory);
 });

@@ -76,7 +76,7 @@ function channelNames({ server }: Channels, path: string, listed: readonly strin
   const encoded = channelPath.exec(path)?.[1];
   if (encoded !== undefined && listed.length > 0)
     throw refusal('the channel is in the path, or in "c" in the query, but not in both');
-  const names = encoded === undefined ? [...new Set(listed)] : [decoded(encoded)];
+  const names = encoded === undefined ? [...new Set(listed)].map(copyOf) : [decoded(encoded)];
   if (maxSubscriptions > 0 && names.length > maxSubscriptions)
     throw refusal(`a subscriber can have ${maxSubscriptions} channels at most; open another one`);
   for (const name of names) {
@@ -85,6 +85,9 @@ function channelNames({ server }: Channels, path: string, listed: readonly strin
   }
   return names;
 }
+
+/** A copy, because V8 keeps the whole head of a request in memory for a part of it, and channels keep their names. */
+const copyOf = (name: string) => Buffer.from(name).toString();
 
 function readPresence(
   given: string | null,

@@ -61,6 +61,8 @@ export function newModuleHandler(name: string, module: () => Module): Handler {
         stopIfUnused(module());
       }
     },
+    /** Its request, which a client can make as long as `--max-header`. */
+    held: ({ data }) => (data instanceof Peer ? Peer.memoryOf(data) : 0),
     turnEnds() {
       if (module().isTickDue) tick(module());
       if (module().pendingAnswers.size > 0) closeOverdue(module());

@@ -32,6 +32,12 @@ export interface ModuleContext {
   readonly log: user.Log;
 }
 
+function sizeOfHead({ target, headers }: Head): number {
+  let size = target.length;
+  for (const [name, value] of headers) size += name.length + value.length;
+  return size;
+}
+
 /** A WebSocket connection as its handler sees it: the same object from the handshake to the end. */
 export class Peer implements user.Connection {
   readonly id: number;
@@ -40,13 +46,20 @@ export class Peer implements user.Connection {
   groups: Set<string> | undefined;
   readonly #connection: Connection;
   readonly #request: Head;
+  readonly #requestMemory: number;
   readonly #module: ModuleContext;
 
   constructor(connection: Connection, request: Head, module: ModuleContext) {
     this.id = connection.id;
     this.#connection = connection;
     this.#request = request;
+    this.#requestMemory = sizeOfHead(request);
     this.#module = module;
+  }
+
+  /** Bytes of memory of its request, roughly. */
+  static memoryOf(peer: Peer): number {
+    return peer.#requestMemory;
   }
 
   static connectionOf(peer: Peer): Connection {

@@ -1,6 +1,8 @@
 /** The model of channels, without a transport: publishing, retention, cursors, gaps, and slow subscribers. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { flushFanout } from '../../../src/core/fanout.ts';
 import { flush, onWriteComplete } from '../../../src/core/flush.ts';
 import { newChannels } from '../../../src/handlers/channels/channels.ts';
@@ -21,6 +23,7 @@ import type {
   Retention,
   Subscriber,
 } from '../../../src/handlers/channels/records.ts';
+import { readChannelRequest } from '../../../src/handlers/channels/request.ts';
 import { dropExpired, setRetention } from '../../../src/handlers/channels/retention.ts';
 import {
   endSubscriber,
@@ -32,6 +35,7 @@ import {
   unsubscribe,
   waitForMessage,
 } from '../../../src/handlers/channels/subscribers.ts';
+import { parseRequestHead } from '../../../src/protocol/http/head.ts';
 import { maxForgottenChannels, maxLiveBacklog } from '../../../src/protocol/limits.ts';
 import type { LoadedLog, LogRecord } from '../../../src/storage/log/records.ts';
 import { type FakeSocket, newFakeServer, openFakeConnection } from '../../support/fakeSocket.ts';
@@ -512,4 +516,21 @@ test('what is forgotten stays forgotten after a restart, and is a gap', () => {
     assert.equal(newReader(channels, ['a'], { after: 0 }).received(), '[gap:a][a:4:4]');
     assert.equal(newReader(channels, ['a'], { after: 3 }).received(), '[a:4:4]');
   }
+});
+
+test('a channel of a query keeps its own name in memory, not the head of the request', () => {
+  const channels = open();
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  const requests = Array.from({ length: 500 }, (_, at) => {
+    const line = `GET /channels?c=a-name-that-is-not-short-${at}&c=another HTTP/1.1`;
+    const bytes = Buffer.from(`${line}\r\nHost: x\r\nCookie: ${'c'.repeat(14_000)}\r\n\r\n`);
+    return readChannelRequest(channels, parseRequestHead(bytes, 0, bytes.length, 16_384)!.head);
+  });
+  collect();
+  const grown = process.memoryUsage().heapUsed - before;
+  assert.equal(requests.length, 500);
+  assert.ok(grown < 500 * 7000, `${grown} bytes`);
 });

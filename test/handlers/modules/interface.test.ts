@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import { notifyTurnEnd } from '../../../src/core/processData.ts';
 import { callHandler } from '../../../src/handlers/modules/modules.ts';
 import { configureLog } from '../../../src/log/log.ts';
+import { connectionMemory } from '../../../src/protocol/limits.ts';
 import { websocket } from '../../../src/wires/websocket.ts';
 import { connect, loadAll, newFolder, settle } from '../../support/modules.ts';
 import { connectRaw } from '../../support/rawClient.ts';
@@ -16,6 +17,13 @@ configureLog('error', 'text');
 async function load(source: string, ...options: string[]) {
   return loadAll(newFolder({ 'mod.mjs': source }), ...options);
 }
+
+test('the request of a connection counts towards --max-memory, because the module can read it later', async () => {
+  const server = await load('export function message() {}');
+  const headers = new Map([['cookie', 'c'.repeat(12_000)]]);
+  const { connection } = connect(server, 'mod', { headers });
+  assert.ok(connection.held >= connectionMemory + 12_000, `${connection.held}`);
+});
 
 describe('a message', () => {
   test('can be read as text or as bytes, or be left unread', async () => {
