@@ -35,8 +35,8 @@ export interface OpenServer extends ServerProcess {
 
 export const secret = 'correct-horse.battery~staple_0123456789';
 
-/** Starts a server that is killed when the test ends. */
-export async function openServer(test: Hooks, ...options: string[]): Promise<OpenServer> {
+/** Starts a server that is killed when the test ends. @param test undefined if the caller kills it */
+export async function openServer(test: Hooks | undefined, ...options: string[]): Promise<OpenServer> {
   const folder = temporaryFolder();
   const control = join(folder, 'control.sock');
   const tokenFile = join(folder, 'token');
@@ -51,7 +51,10 @@ export async function openServer(test: Hooks, ...options: string[]): Promise<Ope
     join(folder, 'spool'),
   ];
   const standard = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--config', 'none', ...places];
-  const server = await startServerWith([...standard, ...options], { test, stdin: 'pipe' });
+  const server = await startServerWith([...standard, ...options], {
+    ...(test === undefined ? {} : { test }),
+    stdin: 'pipe',
+  });
   let said = '';
   server.child.stdout!.on('data', text => {
     said += text;

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { before, describe, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { certificateFolder, makeCertificate, tlsOptions } from '../support/certificates.ts';
 import { badHeaders, goodHeaders } from '../support/proxyHeaders.ts';
 import { connectRaw, connectTcp, connectTls, exchange, handshakeRequest } from '../support/rawClient.ts';
@@ -181,12 +181,25 @@ describe('X-Forwarded-For', limit, () => {
     [['192.0.2.1'], '203.0.113.7', undefined],
     [[], '203.0.113.7', undefined],
   ];
-  for (const [trusted, field, seen] of cases) {
-    test(`${JSON.stringify(field)} gives ${seen ?? 'the proxy’s own address'} if ${trusted.join(' and ') || 'no address'} is trusted`, async t => {
-      const options = trusted.flatMap(one => ['--trust-proxy', one]);
-      const server = await startServerFor(t, '--log-level', 'debug', ...options);
-      const client = await connectRaw(server.port, { headers: { 'X-Forwarded-For': field } });
-      const { address } = await server.untilLogged(({ event }) => event === 'opened');
+  /** A server for each list of trusted networks. */
+  const servers = new Map<string, Promise<ServerProcess>>();
+  function serverThatTrusts(networks: readonly string[]): Promise<ServerProcess> {
+    const key = networks.join();
+    const options = networks.flatMap(one => ['--trust-proxy', one]);
+    const started = servers.get(key) ?? startServer('--log-level', 'debug', ...options);
+    servers.set(key, started);
+    return started;
+  }
+  after(async () => {
+    for (const started of servers.values()) await (await started).kill();
+  });
+
+  for (const [index, [trusted, field, seen]] of cases.entries()) {
+    test(`${JSON.stringify(field)} gives ${seen ?? 'the proxy’s own address'} if ${trusted.join(' and ') || 'no address'} is trusted`, async () => {
+      const server = await serverThatTrusts(trusted);
+      const path = `/echo/${index}`;
+      const client = await connectRaw(server.port, { path, headers: { 'X-Forwarded-For': field } });
+      const { address } = await server.untilLogged(entry => entry['path'] === path);
       if (seen === undefined) assert.match(String(address), /^127\.0\.0\.1:\d+$/);
       else assert.equal(address, seen);
       client.destroy();
