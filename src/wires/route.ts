@@ -133,7 +133,7 @@ export function respond(connection: Connection, response: HttpResponse): void {
 
 /**
  * Queues the head of the answer, and the body if it is given. Otherwise the body follows as `headers` describe, by
- * `Content-Length` or `Transfer-Encoding`, or the end of the connection ends it. `endResponse` must follow.
+ * `Content-Length` or `Transfer-Encoding`, or the end of the connection ends it; after HEAD there is none. `endResponse` must follow.
  */
 export function beginResponse(
   connection: Connection,
@@ -142,8 +142,11 @@ export function beginResponse(
   body?: string | Uint8Array,
 ): void {
   const request = httpState(connection)?.request;
+  const isHead = request?.head.method === 'HEAD';
   const isKept =
-    request !== undefined && mayKeep(connection, request) && hasEnd(status, headers, body !== undefined);
+    request !== undefined &&
+    mayKeep(connection, request) &&
+    (isHead || hasEnd(status, headers, body !== undefined));
   const more = persistence(connection, request, isKept, headers['Connection']);
   if (request !== undefined) {
     request.isKept = isKept;
@@ -151,7 +154,7 @@ export function beginResponse(
     if (headers['Content-Length'] !== undefined) promiseResponse(connection);
   }
   // RFC 9110 §9.3.2: the answer to a HEAD has no content, but the fields that describe it.
-  if (request?.head.method === 'HEAD' && body !== undefined) {
+  if (isHead && body !== undefined) {
     const described = { 'Content-Length': String(Buffer.byteLength(body)), ...headers };
     sendBytes(connection, encodeResponse(status, described, '', more));
     noteAccess(connection, status, 0);

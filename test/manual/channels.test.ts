@@ -101,10 +101,12 @@ testExamples('channels', {
     );
     assert.equal(await firstLine(workshop, stream), 'retry: 250');
   },
-  // The extension itself is not here: this subscribes as it does, to the event that the attributes name.
+  // The extensions themselves are not here: this subscribes as that of htmx 2 does, to the event that the attributes name. A test
+  // of event streams sends the Accept of htmx 4.
   'html hx-ext': (t, code) => {
     const [, url] = /sse-connect="([^"]+)"/.exec(code) ?? [];
     const [, event] = /sse-swap="([^"]+)"/.exec(code) ?? [];
+    assert.equal(/hx-sse:connect="([^"]+)"/.exec(code)?.[1], url);
     const script = `new EventSource('${url}').addEventListener('${event}', ({ data }) => console.log(data));`;
     return subscribeInPage(t, script);
   },

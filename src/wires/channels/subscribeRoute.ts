@@ -17,7 +17,7 @@ import { checkOrigin } from '../../protocol/http/origin.ts';
 import { maxIgnoredBody } from '../../protocol/limits.ts';
 import type { Connection } from '../../records/records.ts';
 import { answerPage } from '../../web/pages.ts';
-import { type Fields, type Route, refusalResponse, respond } from '../route.ts';
+import { beginResponse, endResponse, type Fields, type Route, refusalResponse, respond } from '../route.ts';
 import type { Delivery } from './delivery.ts';
 import { newEventStreams } from './eventStream.ts';
 import { newLongPolls } from './longPoll.ts';
@@ -43,7 +43,9 @@ export function newSubscribeRoute(channels: Channels): Route {
     if (asked.presence === 'only') return answerPresence(request, asked.names[0]!, fields);
     const delivery = wantsEvents(head) ? events : polls;
     if (head.method === 'HEAD') {
-      respond(request, { status: 200, headers: { ...fields, 'Content-Type': delivery.type }, body: '' });
+      // RFC 9110 §8.6: no Content-Length, because the length of the answer to GET is unknown.
+      beginResponse(request, 200, { ...fields, 'Content-Type': delivery.type });
+      endResponse(request);
       return;
     }
     waiting.set(request, delivery);

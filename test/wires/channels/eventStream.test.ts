@@ -132,6 +132,30 @@ test('HEAD and requests of other origins are answered without a stream', patienc
 });
 
 test(
+  'the answers to HEAD have no Content-Length, as those to GET have none, and the connection is kept',
+  patience,
+  async t => {
+    const { port } = await startChannels(t);
+    const head = 'HEAD /channels/orders HTTP/1.1\r\nHost: x\r\n';
+    const stream = `${head}Accept: text/event-stream\r\n\r\n`;
+    const answers = String(await exchange(port, Buffer.from(`${stream}${head}Connection: close\r\n\r\n`)));
+    assert.doesNotMatch(answers, /content-length|transfer-encoding/i);
+    const heads = answers.split('\r\n\r\n');
+    assert.match(heads[0]!, /^HTTP\/1\.1 200 .*\r\nContent-Type: text\/event-stream/s);
+    assert.match(heads[1]!, /^HTTP\/1\.1 200 .*\r\nContent-Type: application\/json/s);
+    assert.deepEqual(heads.slice(2), ['']);
+  },
+);
+
+test('a stream wins over the page for a client that accepts both, as htmx 4 does', patience, async t => {
+  const { port, publish, id } = await startChannels(t);
+  const stream = await openEvents(port, '/channels/orders', { Accept: 'text/html, text/event-stream' });
+  assert.deepEqual(await stream.next(), { retry: '250', id: id(0) });
+  await publish('orders', '<li>paid</li>');
+  assert.deepEqual(await stream.next(), { id: id(1), data: '<li>paid</li>' });
+});
+
+test(
   'a stream is refused with a sentence if no channel is named or the server is full',
   patience,
   async t => {
