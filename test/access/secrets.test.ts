@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openServer, run } from '../support/commandWays.ts';
+import { askServer, openServer } from '../support/commandWays.ts';
 import { ask, openPolled, post } from '../support/pollClient.ts';
 import { connectRaw, tryRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -41,7 +41,7 @@ test('secrets in URLs and in messages with a token reach no log, no trace and no
 
   const shown = [server.stderr()];
   for (const words of [['list'], ['list', '--json'], ['why', '1'], ['why', '2'], ['why', '3'], ['status']]) {
-    const { stdout, stderr } = await run(['--control', server.control, ...words]);
+    const { stdout, stderr } = await askServer(server, ...words);
     shown.push(stdout, stderr);
   }
   client.destroy();

@@ -4,7 +4,7 @@ import { chmodSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { isEqual } from '../../src/access/tokens.ts';
-import { commandWays, openServer, run } from '../support/commandWays.ts';
+import { askServer, commandWays, openServer, run } from '../support/commandWays.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const folder = temporaryFolder();
@@ -34,7 +34,7 @@ describe('a token', () => {
   test('may follow a byte order mark, and may end with any newline', async t => {
     const server = await openServer(t);
     writeFileSync(server.tokenFile, '\ufeffanother-token-of-good-length\r\n');
-    assert.equal((await commandWays[0]!.call(server, ['reload'])).exit, 0);
+    assert.equal((await askServer(server, 'reload')).stderr, '');
     const overHttp = commandWays.find(({ name }) => name === 'HTTP, as JSON')!;
     const told = await overHttp.call({ ...server, token: 'another-token-of-good-length' }, ['list']);
     assert.equal(told.exit, 0);
@@ -57,17 +57,16 @@ describe('a token', () => {
 
     writeFileSync(server.tokenFile, next);
     assert.deepEqual([await exitWith(server.token), await exitWith(next)], [0, 1]);
-    assert.equal((await run(['--control', server.control, 'reload'])).exit, 0);
+    assert.equal((await askServer(server, 'reload')).stderr, '');
     assert.deepEqual([await exitWith(server.token), await exitWith(next)], [1, 0]);
 
     truncateSync(server.tokenFile);
-    const told = await run(['--control', server.control, 'reload']);
-    assert.equal(told.exit, 1);
+    const told = await askServer(server, 'reload');
     assert.match(told.stderr, /^pollywog: the token in .* must be one word/);
     assert.equal(await exitWith(next), 0);
 
     // Without a token the routes do not exist.
-    assert.equal((await run(['--control', server.control, 'set', 'api-token', 'none'])).exit, 0);
+    assert.equal((await askServer(server, 'set', 'api-token', 'none')).stderr, '');
     assert.equal(await exitWith(next), 1);
     const missing = await fetch(`http://127.0.0.1:${server.port}/api/list`, { method: 'POST' });
     assert.equal(
@@ -81,7 +80,7 @@ describe('a token', () => {
     chmodSync(path, 0o644);
     const server = await openServer(t);
     assert.ok(!server.stderr().includes('everyone may read'));
-    await run(['--control', server.control, 'set', 'api-token', path]);
+    await askServer(server, 'set', 'api-token', path);
     const { level } = await server.untilLogged(({ event }) => event === 'token readable by everyone');
     assert.equal(level, 'warn');
   });

@@ -12,7 +12,7 @@ import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import { answerByCookie, startApp } from '../support/appServer.ts';
 import { openEvents, openSocket, pollChannel, type SocketSubscriber } from '../support/channelClients.ts';
 import { connectChat, connectMember, connectUser, expectHeard, sayNick } from '../support/chatClient.ts';
-import { type OpenServer, openServer, run } from '../support/commandWays.ts';
+import { askServer, type OpenServer, openServer } from '../support/commandWays.ts';
 import { connectLines } from '../support/lineClient.ts';
 import { ask, openPolled, pollOnce } from '../support/pollClient.ts';
 import { tryRaw } from '../support/rawClient.ts';
@@ -158,9 +158,9 @@ test(
   limit,
   async t => {
     const server = await open(t, '--log-level', 'debug');
-    const { port, control } = server;
+    const { port } = server;
     const command = async (...words: string[]) =>
-      JSON.parse((await run([...words, '--json', '--control', control])).stdout);
+      JSON.parse((await askServer(server, ...words, '--json')).stdout);
     const tabs = [];
     for (let i = 0; i < 2; i++) tabs.push(await openSocket(port, `/echo?token=${token('17')}`));
     const other = await openSocket(port, `/echo?token=${token('18')}`);
@@ -172,7 +172,7 @@ test(
     assert.deepEqual(await command('disconnect', 'user:17', '4000', 'bye'), { user: '17', closed: 2 });
     assert.deepEqual(await Promise.all(closings), ['4000 bye', '4000 bye']);
     const { id } = await server.untilLogged(({ event, user }) => event === 'closed' && user === '17');
-    const { stdout } = await run(['why', String(id), '--json', '--control', control]);
+    const { stdout } = await askServer(server, 'why', String(id), '--json');
     assert.match(stdout, /"user": ?"17"/);
     assert.equal(other.received.length, 0);
     other.socket.terminate();
@@ -181,18 +181,18 @@ test(
       { user: '17', closed: 0 },
       'a later sign-out succeeds',
     );
-    const missing = await run(['send', 'user:17', 'hello', '--control', control]);
+    const missing = await askServer(server, 'send', 'user:17', 'hello');
     assert.match(missing.stderr, /the user 17 has no connection/);
   },
 );
 
 test('after disconnect user:NAME the server asks the app again', limit, async t => {
   const app = await startApp(t, answerByCookie);
-  const { port, control } = await openServer(t, '--auth-url', app.url, '--allow', '/echo: connect=user');
-  const connect = () => openSocket(port, '/echo', [], { Cookie: 'sid=17' });
+  const server = await openServer(t, '--auth-url', app.url, '--allow', '/echo: connect=user');
+  const connect = () => openSocket(server.port, '/echo', [], { Cookie: 'sid=17' });
   const clients = [await connect(), await connect()];
   assert.equal(app.requests.length, 1);
-  await run(['disconnect', 'user:17', '--control', control]);
+  await askServer(server, 'disconnect', 'user:17');
   clients.push(await connect());
   assert.equal(app.requests.length, 2);
   for (const { socket } of clients) socket.terminate();
@@ -243,11 +243,12 @@ test(
   'with --nick user the nick is the name of the user, over every transport of the chat',
   limit,
   async t => {
-    const { port, control } = await open(t, '--nick', 'user');
+    const server = await open(t, '--nick', 'user');
+    const { port } = server;
     const clients = [];
     for (let i = 0; i < 2; i++)
       clients.push(await connectUser(port, 'evil', { path: `/tpacket?token=${token('ada')}` }));
-    const { stdout } = await run(['list', '--json', '--control', control]);
+    const { stdout } = await askServer(server, 'list', '--json');
     assert.deepEqual(
       JSON.parse(stdout).map(({ nick }: { nick: string }) => nick),
       ['ada', 'ada (2)'],
@@ -305,14 +306,15 @@ test('--auth-recheck decides again who may be connected, and who may be in a roo
   });
   const options = ['--auth-url', app.url, '--auth-recheck', '300ms', '--auth-cache', '0'];
   const rules = ['/channels/staff: subscribe=token', '/echo: connect=user'];
-  const { port, control } = await openServer(t, ...options, ...rules.flatMap(rule => ['--allow', rule]));
+  const server = await openServer(t, ...options, ...rules.flatMap(rule => ['--allow', rule]));
+  const { port } = server;
   const headers = { Cookie: 'sid=17' };
   const member = await connectMember(port, 'ada', 'staff', { headers });
   const guest = await connectMember(port, 'bob', 'lobby', { headers });
   const session = await openPolled(port, 'echo', { headers });
   channels = 'lobby';
   assert.match(await member.ended, /^4403 you may not subscribe/);
-  const command = await run(['set', 'allow', '/echo: connect=nobody', '--control', control]);
+  const command = await askServer(server, 'set', 'allow', '/echo: connect=nobody');
   assert.equal(command.stderr, '');
   assert.deepEqual((await pollOnce(port, session, 0)).closed, {
     code: 4403,

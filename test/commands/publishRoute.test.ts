@@ -4,7 +4,7 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { freeGuesses, maxEventName, maxIdempotencyKey, maxJsonMessage } from '../../src/protocol/limits.ts';
-import { openServer, run, secret } from '../support/commandWays.ts';
+import { askServer, openServer, run, secret } from '../support/commandWays.ts';
 import { exchange } from '../support/rawClient.ts';
 import { type Hooks, startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
@@ -35,7 +35,7 @@ async function openPublishing(t: Hooks | undefined, ...options: string[]) {
     const answer = (await response.json()) as { id?: string; subscribers?: number; error?: string };
     return { status: response.status, ...answer };
   };
-  const command = (...words: string[]) => run(['--control', server.control, ...words]);
+  const command = (...words: string[]) => askServer(server, ...words);
   return { ...server, publishFile, post, command };
 }
 
@@ -116,7 +116,7 @@ describe('the token', () => {
     const next = 'the-next-token-to-publish';
     writeFileSync(server.publishFile, next);
     assert.equal((await server.post('/channels/a', 'x', {}, next)).status, 401);
-    assert.equal((await server.command('reload')).exit, 0);
+    assert.equal((await server.command('reload')).stderr, '');
     assert.equal((await server.post('/channels/a', 'x', {}, next)).status, 200);
     assert.equal((await server.post('/channels/a', 'x', {}, publishSecret)).status, 401);
   });

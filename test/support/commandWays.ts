@@ -190,6 +190,14 @@ const spool: CommandWay = {
   },
 };
 
+/**
+ * Sends a command through stdin. Each way has the same result, and a process for each command would take a third of a second:
+ * tests of other subjects use this. The outcome has no exit code; a command that fails has a sentence on stderr.
+ */
+export function askServer(server: OpenServer, ...words: readonly string[]): Promise<Outcome> {
+  return stdin.call(server, words);
+}
+
 /** All the ways, so that a test of one is a test of all. */
 export const commandWays: readonly CommandWay[] = [
   commandLine,

@@ -1,7 +1,7 @@
 /** Channels from modules: `server.channels`. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openServer, run } from '../../support/commandWays.ts';
+import { askServer, openServer } from '../../support/commandWays.ts';
 import { newFolder } from '../../support/modules.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
 
@@ -30,8 +30,8 @@ export default {
 async function openDesk(t: Parameters<typeof openServer>[0], ...options: string[]) {
   const server = await openServer(t, ...options, '--handlers', newFolder({ 'desk.mjs': source }).path);
   const ask = async (...words: string[]) => {
-    const told = await run(['--control', server.control, '--json', ...words]);
-    return told.exit === 0 ? JSON.parse(told.stdout) : told.stderr;
+    const told = await askServer(server, '--json', ...words);
+    return told.stderr === '' ? JSON.parse(told.stdout) : told.stderr;
   };
   return { server, desk: (...words: string[]) => ask('call', 'desk', ...words), ask };
 }
