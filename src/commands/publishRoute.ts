@@ -12,6 +12,7 @@ import { contentFault, type PublicationOptions, publicationFault } from '../hand
 import { answerTo, publish } from '../handlers/channels/publish.ts';
 import type { Channels, Published } from '../handlers/channels/records.ts';
 import { quoted, UsageError } from '../options/error.ts';
+import { decodeText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { admittedFields, preflightFields } from '../protocol/http/crossOrigin.ts';
 import type { Head, HttpResponse } from '../protocol/http/head.ts';
@@ -208,7 +209,8 @@ function readContent(head: Head, body: Buffer): Content {
     case 'text/plain':
       return { kind: 'text', data: ownCopy(body) };
     case 'application/json':
-      return { kind: 'json', data: ownCopy(body) };
+      // RFC 8259 §8.1: a parser may ignore a byte order mark.
+      return { kind: 'json', data: ownCopy(beginsWithMark(body) ? body.subarray(3) : body) };
     case 'application/x-www-form-urlencoded':
       return readForm(body) ?? textOrBytes(body);
     case '':
@@ -217,6 +219,10 @@ function readContent(head: Head, body: Buffer): Content {
     default:
       return { kind: 'bytes', data: ownCopy(body) };
   }
+}
+
+function beginsWithMark(body: Buffer): boolean {
+  return body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
 }
 
 /** The body without spare room, as the message may be kept for long. */
@@ -234,17 +240,18 @@ function textOrBytes(body: Buffer): Content {
 function readForm(body: Buffer): Content | undefined {
   const text = body.toString('latin1');
   // The URL Standard's serializer writes no other characters; a body that starts with the field may have been written by hand.
-  const hasData = /^data=/.test(text) || /^[\w.*%+-]+=[\w.*%+&=-]*&data=[\w.*%+&=-]*$/.test(text);
+  const isForm = /^[\w.*%+-]+=[\w.*%+&=-]*$/.test(text);
+  const hasData = text.startsWith('data=') || (isForm && text.includes('&data='));
   if (!hasData) return undefined;
-  const fields = body.toString().split('&');
-  if (fields.length > 1) {
+  if (text.includes('&')) {
     throw new ProtocolError(
       400,
       'a form has the field data alone: encode & in it as %26, and put event, ttl and key into the query',
     );
   }
   try {
-    return { kind: 'text', data: Buffer.from(decodeFormText('data', fields[0]!.slice('data='.length))) };
+    const encoded = decodeText('data in the form', body.subarray('data='.length));
+    return { kind: 'text', data: Buffer.from(decodeFormText('data', encoded)) };
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     throw new ProtocolError(400, error.message);

@@ -172,8 +172,9 @@ export const maxPemFile = 4 * MiB;
 /** The names of channels that are gone, for which the server remembers what is missing: about 1 MB. Beyond it, gaps are reported that may be none. */
 export const maxForgottenChannels = 10_000;
 
-/** A message published as JSON, and a subscriber's command. They are parsed in one piece, which takes a few milliseconds. */
+/** JSON from publishers and subscribers: its bytes, parsed in a few milliseconds, and its levels. PHP reads 512 of these. */
 export const maxJsonMessage = 1 * MiB;
+export const maxJsonDepth = 500;
 
 /** Characters of the name of an event, as those of a channel. */
 export const maxEventName = 200;

@@ -133,6 +133,7 @@ describe('the token', () => {
 
 describe('a request is refused with its reason', () => {
   const long = (count: number) => 'x'.repeat(count);
+  const nested = (levels: number) => `${'['.repeat(levels)}${']'.repeat(levels)}`;
   const refusals: [
     what: string,
     status: number,
@@ -189,6 +190,15 @@ describe('a request is refused with its reason', () => {
     ['if the form has another field first', 400, /encode & in it as %26/, '/channels/a', form, 'to=x&data=y'],
     ['if the form is not UTF-8', 400, /data in the form is not UTF-8/, '/channels/a', form, 'data=%ff'],
     [
+      'if the form is not UTF-8, without an escape',
+      400,
+      /data in the form is not UTF-8/,
+      '/channels/a',
+      form,
+      Buffer.from('data=\xff', 'latin1'),
+    ],
+    ['if the JSON has too many levels', 400, /at most 500 levels/, '/channels/a', json, nested(501)],
+    [
       'if it is larger than --max-message',
       413,
       /longer than 2097152 bytes/,
@@ -231,6 +241,27 @@ describe('a request is refused with its reason', () => {
       assert.equal(response.headers.get('allow'), 'GET, HEAD, POST, OPTIONS');
     }
   });
+});
+
+test('JSON with as many levels as allowed can be published, and shown', async t => {
+  const server = await openPublishing(t);
+  const deep = `{"[[":"\\"[[","a":${'['.repeat(499)}${']'.repeat(499)}}`;
+  assert.equal((await server.post('/channels/a', deep, json)).status, 200);
+  assert.match((await server.command('history', 'a')).stdout, /\[\[\[/);
+});
+
+test('a byte order mark before JSON is not a part of the message', async t => {
+  const server = await openPublishing(t);
+  assert.equal((await server.post('/channels/a', '\ufeff{"order":17}', json)).status, 200);
+  const polled = await fetch(`http://127.0.0.1:${server.port}/channels/a?last=1`);
+  assert.match(await polled.text(), /"data":\{"order":17\}/);
+});
+
+test('a body of a million fields is refused as fast as it arrives', { timeout: 20_000 }, async t => {
+  const server = await openPublishing(t);
+  const answer = await server.post('/channels/a', `a=${'&data='.repeat(1_000_000)}!`, form);
+  // A form has no exclamation mark, so this is a text.
+  assert.equal(answer.status, 200);
 });
 
 test('a repeated idempotency key gets the same answer, for each publisher and each channel on its own', async t => {

@@ -2,7 +2,13 @@
 
 import { isUtf8 } from 'node:buffer';
 import { isWellFormed } from '../../options/text.ts';
-import { maxEventName, maxIdempotencyKey, maxJsonMessage, maxTimeToLive } from '../../protocol/limits.ts';
+import {
+  maxEventName,
+  maxIdempotencyKey,
+  maxJsonDepth,
+  maxJsonMessage,
+  maxTimeToLive,
+} from '../../protocol/limits.ts';
 import type { MessageKind } from '../../storage/log/records.ts';
 import type { Publication } from './records.ts';
 
@@ -29,7 +35,30 @@ function isPlainText(text: string, most: number): boolean {
   return text !== '' && text.length <= most && !/\p{Cc}/u.test(text) && isWellFormed(text);
 }
 
-export const tooLongJson = `a JSON message has at most ${maxJsonMessage} bytes; publish a longer one as text`;
+/** @returns why valid JSON cannot be published, a sentence; undefined if it can */
+export function jsonFault(json: Buffer): string | undefined {
+  if (json.length > maxJsonMessage)
+    return `a JSON message has at most ${maxJsonMessage} bytes; publish a longer one as text`;
+  if (!isNestedDeeper(json, maxJsonDepth)) return undefined;
+  return `a JSON message has at most ${maxJsonDepth} levels of lists and objects; publish a deeper one as text`;
+}
+
+function isNestedDeeper(json: Buffer, most: number): boolean {
+  let depth = 0;
+  let isInString = false;
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at]!;
+    if (byte === quote) isInString = !isInString;
+    else if (isInString) {
+      if (byte === backslash) at++;
+    } else if (byte === openBracket || byte === openBrace) {
+      if (++depth > most) return true;
+    } else if (byte === closeBracket || byte === closeBrace) depth--;
+  }
+  return false;
+}
+
+const [quote, backslash, openBracket, closeBracket, openBrace, closeBrace] = Buffer.from('"\\[]{}');
 
 /** @returns why the bytes cannot be published as this kind, a sentence; undefined if they can */
 export function contentFault(kind: MessageKind, data: Buffer): string | undefined {
@@ -37,7 +66,8 @@ export function contentFault(kind: MessageKind, data: Buffer): string | undefine
   if (!isUtf8(data))
     return `a ${kind === 'json' ? 'JSON' : 'text'} message must be UTF-8, and this one is not`;
   if (kind === 'text') return undefined;
-  if (data.length > maxJsonMessage) return tooLongJson;
+  const fault = jsonFault(data);
+  if (fault !== undefined) return fault;
   try {
     JSON.parse(data.toString());
     return undefined;

@@ -6,9 +6,8 @@
 
 import { isWellFormed } from '../../options/text.ts';
 import { decodeBase64 } from '../../protocol/base64.ts';
-import { maxJsonMessage } from '../../protocol/limits.ts';
 import { channelNameFault } from './names.ts';
-import { publicationFault, tooLongJson } from './publication.ts';
+import { jsonFault, publicationFault } from './publication.ts';
 import type { Publication } from './records.ts';
 
 /** The reason to refuse an object, a sentence for its sender. */
@@ -61,7 +60,8 @@ function readData({ data, base64 }: JsonObject, text: string): Pick<Publication,
   // Not `JSON.stringify(data)`, which would round large numbers.
   if (typeof data !== 'string') {
     const json = ownBytes(memberText(text, 'data'));
-    if (json.length > maxJsonMessage) throw new Refusal(tooLongJson);
+    const fault = jsonFault(json);
+    if (fault !== undefined) throw new Refusal(fault);
     return { kind: 'json', data: json };
   }
   if (!isWellFormed(data)) throw new Refusal('"data" must be valid Unicode');
