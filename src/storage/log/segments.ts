@@ -8,6 +8,7 @@ import {
   existsSync,
   fstatSync,
   linkSync,
+  lstatSync,
   readdirSync,
   readSync,
   renameSync,
@@ -100,12 +101,14 @@ export function appendLines(
   time: number,
 ): { size: number; inode: number } {
   cutFailedAppend(files);
-  const { descriptor, stats } = currentFor(files, Buffer.byteLength(lines), mark, time);
+  const { descriptor, stats, isReplaced } = currentFor(files, Buffer.byteLength(lines), mark, time);
   let text = lines;
-  if (stats.size === 0) {
+  if (stats.size === 0 || isReplaced) {
     text = mark() + lines;
     files.startedAt = time;
-  } else if (stats.size !== files.size && !endsWithNewline(descriptor, stats.size)) text = `\n${lines}`;
+  }
+  if (stats.size > 0 && stats.size !== files.size && !endsWithNewline(descriptor, stats.size))
+    text = `\n${text}`;
   const before = { size: stats.size, inode: stats.ino };
   write(files, descriptor, before, Buffer.from(text));
   noteUnsynced(files, files.path);
@@ -126,20 +129,32 @@ function currentFor(
   bytes: number,
   mark: () => string,
   time: number,
-): { descriptor: number; stats: Stats } {
+): { descriptor: number; stats: Stats; isReplaced?: true } {
   files.descriptor ??= openRegular(files.path, toAppend);
   if (files.descriptor !== undefined) {
     const stats = fstatSync(files.descriptor);
-    // If somebody deleted the file, a new one is created.
-    if (stats.nlink > 0 && !isFull(files, stats.size, bytes, time))
+    if (isAt(files.path, stats)) {
+      if (isFull(files, stats.size, bytes, time)) return rotate(files, mark(), time);
       return { descriptor: files.descriptor, stats };
-    if (stats.nlink > 0) return rotate(files, mark(), time);
+    }
+    // Somebody removed, renamed or replaced the file, or its folder: a restart would not find what is written to it.
     closeCurrent(files);
+    const other = openRegular(files.path, toAppend);
+    if (other !== undefined) {
+      files.descriptor = other;
+      return { descriptor: other, stats: fstatSync(other), isReplaced: true };
+    }
   }
   const descriptor = openRegular(files.path, toCreate)!;
   files.descriptor = descriptor;
   noteUnsynced(files, files.directory);
   return { descriptor, stats: fstatSync(descriptor) };
+}
+
+/** Whether the path still is that of the file with these properties. */
+function isAt(path: string, { ino, dev }: Stats): boolean {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  return found !== undefined && found.ino === ino && found.dev === dev;
 }
 
 function isFull({ rotateAt, age, startedAt }: LogFiles, size: number, bytes: number, time: number): boolean {

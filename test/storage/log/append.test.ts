@@ -1,6 +1,6 @@
 /** What is in the segments after appends, and what a disk that fails leaves there. */
 import assert from 'node:assert/strict';
-import { readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { realDisk } from '../../../src/storage/disk.ts';
@@ -212,6 +212,38 @@ test('a segment that somebody deleted is begun again, and a folder that is gone 
     () => log.log.append(numbered(1, 3)),
     /cannot append to .*: the directory is gone; create it again/,
   );
+});
+
+test('a segment that somebody renamed or replaced gets no more messages: a restart would not find them', t => {
+  captureLog(t);
+  const log = openScratchLog(t);
+  const path = join(log.directory, 'messages.jsonl');
+  log.log.append(numbered(1, 1));
+  renameSync(path, join(log.directory, 'away'));
+  log.log.append(numbered(1, 2));
+  copyFileSync(path, join(log.directory, 'copy'));
+  renameSync(join(log.directory, 'copy'), path);
+  log.log.append(numbered(1, 3));
+  log.log.close();
+  const again = openScratchLog(t, log);
+  assert.deepEqual(numbersOf(again.records), [2, 3]);
+  assert.equal(again.log.epoch, log.log.epoch);
+  writeFileSync(join(log.directory, 'other'), '{"epoch":"other","next":1}\ncut off');
+  renameSync(join(log.directory, 'other'), path);
+  again.log.append(numbered(1, 4));
+  again.log.close();
+  assert.deepEqual(numbersOf(openScratchLog(t, log).records), [4]);
+});
+
+test('a log whose full segment somebody renamed goes on in a new one', t => {
+  captureLog(t);
+  const log = openScratchLog(t, { rotateAt: 2000 });
+  log.log.append(numbered(20, 1));
+  renameSync(join(log.directory, 'messages.jsonl'), join(log.directory, 'away'));
+  log.log.append(numbered(20, 21));
+  log.log.append(numbered(20, 41));
+  log.log.close();
+  assert.deepEqual(numbersOf(openScratchLog(t, log).records), numbersOf(numbered(40, 21)));
 });
 
 test('what another program leaves at the end without a newline does not damage the next message', t => {
