@@ -141,7 +141,7 @@ describe('the file', () => {
   });
 
   test('has all lines when the server has ended', async t => {
-    const { server, path } = await startLogged(t);
+    const { server, path } = await startLogged(t, '--close-timeout', '100ms');
     const client = await connectRaw(server.port, { path: '/echo' });
     server.child.kill('SIGTERM');
     await client.remainingFrames();

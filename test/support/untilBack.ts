@@ -1,5 +1,6 @@
 /** Compares a server's memory and descriptors before and after a load. */
 import assert from 'node:assert/strict';
+import { setTimeout } from 'node:timers/promises';
 import { roundTrip } from './echoProbe.ts';
 import { openDescriptors, residentMemory } from './processState.ts';
 import { connectRaw, type RawClient } from './rawClient.ts';
@@ -27,7 +28,10 @@ export function grownSince({ server, memory }: Baseline): number {
 
 /** Waits until the server has no more descriptors than then, and checks that it logged no error. */
 export async function untilBack({ server, probe, descriptors }: Baseline): Promise<void> {
-  while (openDescriptors(server.pid) > descriptors) await roundTrip(probe);
+  while (openDescriptors(server.pid) > descriptors) {
+    await roundTrip(probe);
+    await setTimeout(5);
+  }
   assert.equal(server.child.exitCode, null, 'the server still runs');
   const faults = server.logged().filter(({ level }) => level === 'error');
   assert.deepEqual(faults, [], 'the log has no errors');
