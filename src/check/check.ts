@@ -39,20 +39,33 @@ const wrong = (step: string, sentence: string, fault?: Fault): Finding => ({
   ...(fault === undefined ? {} : { fault }),
 });
 
-/** @param raw as the user wrote it: http, https, ws or wss @throws UsageError */
+/**
+ * @param raw as the user wrote it: http, https, ws or wss; the path of a channel is left out
+ * @throws UsageError
+ */
 export function readCheckUrl(raw: string): string {
   const url = URL.canParse(raw) ? new URL(raw) : undefined;
   const scheme = /^(?:ws|http)(s?):$/.exec(url?.protocol ?? '');
   if (url === undefined || scheme === null)
     throw new UsageError(`check needs the URL of a site, such as https://example.com/, not "${raw}"`);
-  return `http${scheme[1]}://${url.host}${url.pathname.replace(/\/+$/, '')}`;
+  return `http${scheme[1]}://${url.host}${url.pathname.replace(/(?:\/channels(?:\/.*)?|\/+)$/, '')}`;
 }
 
 /** Runs the steps in order, and stops if no later step can succeed. */
 export async function* runCheck(base: string, settings: CheckSettings): AsyncGenerator<Finding> {
-  const target: CheckTarget = { base, token: settings.token, timeout: settings.timeout };
+  const target: CheckTarget = {
+    base,
+    token: settings.token,
+    timeout: settings.timeout,
+    socketPath: '/echo',
+  };
   const channel = `pollywog-check-${randomBytes(6).toString('hex')}`;
-  const needed: Step[] = [checkName, checkTcp, one => checkTls(one, settings.authorities), checkServer];
+  const needed: Step[] = [
+    checkName,
+    checkTcp,
+    () => checkTls(target, settings.authorities),
+    () => checkServer(target, channel),
+  ];
   const further: Step[] = [
     checkUpgrade,
     () => checkEvents(target, channel),
@@ -175,7 +188,7 @@ function explainTls(error: NodeJS.ErrnoException & { reason?: string }): string 
 }
 
 /** Finds out if a Pollywog answers under this path. */
-async function checkServer(target: CheckTarget): Promise<readonly Finding[]> {
+async function checkServer(target: CheckTarget, channel: string): Promise<readonly Finding[]> {
   const answer = await ask(target, '/healthz');
   if (answer === undefined) return [wrong('server', 'no answer to GET /healthz', 'backend')];
   const { status, body } = answer;
@@ -183,6 +196,10 @@ async function checkServer(target: CheckTarget): Promise<readonly Finding[]> {
   if (status >= 502 && status <= 504) {
     const what = `the proxy answers ${status}, because it does not reach the server`;
     return [wrong('server', `${what}; start the server, or correct the port in the proxy`, 'backend')];
+  }
+  if (isOfChannels(await ask(target, '/channels'))) {
+    target.socketPath = `/channels/${channel}?format=json`;
+    return explainPart(target);
   }
   if (status >= 300 && status < 400) {
     const where = answer.headers.location ?? 'another URL';
@@ -194,8 +211,22 @@ async function checkServer(target: CheckTarget): Promise<readonly Finding[]> {
   return [wrong('server', `${what}; the proxy must remove the prefix from the path`, 'path')];
 }
 
+/** The refusal of a request that names no channel, or is from a page that may not connect. */
+function isOfChannels(answer: Answer | undefined): boolean {
+  return /name a channel|pages of this origin may not connect/.test(answer?.body ?? '');
+}
+
+/** The site is another server's, and the proxy passes only some paths on to the Pollywog. */
+async function explainPart(target: CheckTarget): Promise<readonly Finding[]> {
+  const findings = [ok('server', 'a Pollywog answers below /channels')];
+  const library = await ask(target, '/pollywog.js');
+  if (library?.status !== 200)
+    findings.push(note('library', 'the proxy does not pass on /pollywog.js, so pages cannot import it'));
+  return findings;
+}
+
 async function checkUpgrade(target: CheckTarget): Promise<readonly Finding[]> {
-  const socket = await upgrade(target, '/echo', true);
+  const socket = await upgrade(target, target.socketPath, true);
   if (socket === undefined) return [wrong('upgrade', 'no answer to the WebSocket handshake', 'upgrade')];
   if (!('send' in socket)) return [explainRefused(socket)];
   const findings = [ok('upgrade', 'a WebSocket opens')];
@@ -233,9 +264,12 @@ function explainRefused({ status, body }: Answer): Finding {
   return wrong('upgrade', `the WebSocket handshake got status ${status}: ${said}`, 'upgrade');
 }
 
-async function checkEcho(socket: OpenSocket, { timeout }: CheckTarget): Promise<Finding> {
-  socket.send(1, Buffer.from('pollywog check'));
-  const frame = await socket.next(timeout);
+async function checkEcho(socket: OpenSocket, { timeout, socketPath }: CheckTarget): Promise<Finding> {
+  socket.send(1, Buffer.from('{"unsubscribe":"pollywog-check"}'));
+  let frame = await socket.next(timeout);
+  // A channel sends the position of the server before the answer.
+  const isPosition = socketPath !== '/echo' && frame !== undefined && frame !== 'lost' && frame.opcode !== 8;
+  if (isPosition) frame = await socket.next(timeout);
   if (frame === undefined)
     return wrong('echo', 'the WebSocket is open, but no message comes back', 'buffering');
   if (frame === 'lost')
@@ -308,7 +342,7 @@ async function checkPoll(target: CheckTarget, channel: string): Promise<readonly
 /** A WebSocket without messages must stay open: only the pings of the server keep it. */
 async function checkSilence(target: CheckTarget, silence: number): Promise<readonly Finding[]> {
   if (silence === 0) return [];
-  const socket = await upgrade(target, '/echo', false);
+  const socket = await upgrade(target, target.socketPath, false);
   if (socket === undefined || !('send' in socket)) return [];
   const begun = performance.now();
   const elapsed = () => performance.now() - begun;

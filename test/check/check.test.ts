@@ -147,6 +147,38 @@ describe('check names the fault of a proxy, and the line that it prints repairs 
   }
 });
 
+/** The site of another server: nginx passes on only this location to the Pollywog. */
+const channelsOnly = (location: string) =>
+  `server { listen 80; location ${location} { ${toServer} ${fixes.upgrade.nginx} } location = /up { return 200; } }`;
+
+test('check tests a site whose proxy passes on only the channels, also from the URL of one', async t => {
+  const server = await startServerFor(t);
+  const port = await startProxy(t, nginx, channelsOnly('/channels'), server.port, '/up');
+  for (const path of ['', '/channels', '/channels/orders']) {
+    const found = await findings(`http://127.0.0.1:${port}${path}`);
+    assert.deepEqual(wrongOnes(found), []);
+    assert.ok(found.some(({ step, result }) => step === 'echo' && result === 'ok'));
+    const { sentence } = found.find(({ step }) => step === 'library')!;
+    assert.equal(sentence, 'the proxy does not pass on /pollywog.js, so pages cannot import it');
+  }
+  const whole = await startProxy(t, nginx, channelsOnly('~ ^/(channels|pollywog[.]js)'), server.port, '/up');
+  assert.deepEqual(
+    (await findings(`http://127.0.0.1:${whole}`)).filter(({ step }) => step === 'library'),
+    [],
+  );
+});
+
+test('check recognizes the channels of a site whose rules or origins refuse it', async t => {
+  const rules = await startServerFor(t, '--allow', '/channels/**: subscribe=nobody');
+  const ruled = await startProxy(t, nginx, channelsOnly('/channels'), rules.port, '/up');
+  const found = await findings(`http://127.0.0.1:${ruled}`);
+  assert.deepEqual(wrongOnes(found), []);
+  assert.match(found.find(({ step }) => step === 'echo')!.sentence, /closed the WebSocket with 44/);
+  const origins = await startServerFor(t, '--origin', 'https://example.com');
+  const other = await startProxy(t, nginx, channelsOnly('/channels'), origins.port, '/up');
+  assert.equal(wrongOnes(await findings(`http://127.0.0.1:${other}`))[0]?.step, 'upgrade');
+});
+
 test('check names a certificate that browsers do not accept', async t => {
   const { cert, key } = makeCertificate('localhost');
   const server = await startServerFor(t, '--tls-cert', cert, '--tls-key', key);

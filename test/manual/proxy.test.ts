@@ -68,10 +68,13 @@ testExamples('proxy', {
     await runShell(t, newWorkshop(), code);
   },
   'nginx map': (t, code) => serveThrough(t, nginx, code),
-  'nginx location /live': async (t, code) => {
+  'nginx live': async (t, code) => {
     const recipe = `server {\n  listen 80;\n${code}}`;
     const { server, port } = await startBehind(t, nginx, recipe, '/api');
     assert.equal(await echoThrough(port, '127.0.0.2', { path: '/live' }), 'ribbit');
+    for (const path of ['/channels/shop/orders?last=0', '/pollywog.js'])
+      assert.equal((await fetch(`http://127.0.0.1:${port}${path}`)).status, 200);
+    assert.equal((await fetch(`http://127.0.0.1:${port}/healthz`)).status, 404);
     assert.equal((await server.untilLogged(({ event }) => event === 'opened'))['address'], '127.0.0.2');
     assert.equal((await fetch(`http://127.0.0.1:${port}/api/list`, { method: 'POST' })).status, 403);
   },

@@ -34,6 +34,34 @@ testExamples('running', {
     await runShell(t, newWorkshop(), code);
   },
 
+  'sh chgrp': async (_, code) => {
+    const workshop = newWorkshop();
+    const group = (await runLines(workshop, 'id -gn')).trim();
+    const here = code.replaceAll('/etc/pollywog', workshop.folder).replace('www-data', group);
+    assert.equal(
+      await runLines(workshop, `${here}stat -c '%a %G' ${workshop.folder}/publish-token`),
+      `640 ${group}\n`,
+    );
+  },
+
+  'ini SupplementaryGroups': (t, code) => {
+    if (skipUnlessLinux(t, 'systemd')) return;
+    verifyUnits(newWorkshop().folder, { 'pollywog.service': code });
+  },
+
+  'json publish-token': async (t, code) => {
+    const here = code.replace('/etc/pollywog/publish-token', 'token').replace('/var/lib/pollywog', 'data');
+    const workshop = newWorkshop({ 'pollywog.json': here, token: 'correct-horse-battery' });
+    assert.match(await runShell(t, workshop, 'pollywog checkconfig pollywog.json'), /is valid/);
+    await runShell(t, workshop, 'pollywog --config pollywog.json');
+    const publish =
+      'curl -s -d paid -H "Authorization: Bearer $(cat token)" http://localhost:8080/channels/orders';
+    assert.match(
+      await runLines(workshop, publish.replace('8080', String(workshop.server!.port))),
+      /"subscribers":0/,
+    );
+  },
+
   'ini [Socket]': (t, code) => {
     if (skipUnlessLinux(t, 'systemd')) return;
     verifyUnits(newWorkshop().folder, { 'pollywog.socket': code });
