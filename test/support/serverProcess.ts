@@ -82,6 +82,15 @@ export async function startServerWith(
   child.stderr!.setEncoding('utf8').on('data', text => {
     errors += text;
   });
+  // Each line is parsed once: a debug log is long, and is searched after each new line.
+  const entries: Record<string, unknown>[] = [];
+  let parsed = 0;
+  const newestEntries = () => {
+    const end = errors.lastIndexOf('\n') + 1;
+    entries.push(...jsonLines(errors.slice(parsed, end)));
+    parsed = end;
+    return entries;
+  };
   const exited = once(child, 'close').then(([code]) => {
     process.off('exit', killChild);
     return code as number | null;
@@ -93,10 +102,10 @@ export async function startServerWith(
     port,
     url,
     stderr: () => errors,
-    logged: () => jsonLines(errors),
+    logged: () => newestEntries().map(entry => ({ ...entry })),
     async untilLogged(fits) {
       for (;;) {
-        const found = jsonLines(errors).find(fits);
+        const found = newestEntries().find(fits);
         if (found !== undefined) return found;
         if (child.stderr!.closed)
           throw new Error(`the server exited without logging this; its log: ${errors}`);
