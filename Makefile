@@ -59,9 +59,10 @@ build-tests: node_modules
 	@cp src/explain/ledger.json build/src/explain/
 	@rm -rf build/src/manual/*.md build/src/manual/tour && cp -R src/manual/*.md src/manual/tour build/src/manual/
 
-check: node_modules ## run everything that CI runs: format, lint, types, tests
+lint: node_modules ## check the format of every file, and lint it
 	$(bin)/biome check --error-on-warnings
-	$(MAKE) --no-print-directory test
+
+check: lint test ## format, lint, types, tests; with test-nodes-core, everything that CI runs
 
 bench: build build-tests ## measure Pollywog, net, ws, uWebSockets.js and, for channels, nchan side by side (ROUNDS=3)
 	node build/test/bench/bench.js --rounds $(ROUNDS)
@@ -181,4 +182,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests drivers test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill model replay storm scale swaps examples planted soak strangers screenshot manuals install uninstall format clean
+.PHONY: help serve build build-tests drivers test test-nodes test-nodes-core lint check bench bench-publish bench-spool bench-against count-echo fuzz kill model replay storm scale swaps examples planted soak strangers screenshot manuals install uninstall format clean
