@@ -188,7 +188,7 @@ export function explainConnectFailure(
   if (code === 'ECONNREFUSED') {
     return outcome(ExitCode.NoServer, `nothing listens at ${shown}; is the server running?`, true);
   }
-  if (code === 'ENOTFOUND' && 'host' in target) {
+  if ((code === 'ENOTFOUND' || code === 'EAI_AGAIN') && 'host' in target) {
     return outcome(ExitCode.Failed, `unknown host ${target.host}`, true);
   }
   const alert = alertFrom(code, error.message);

@@ -221,9 +221,10 @@ function explain(error: NodeJS.ErrnoException, address: ListenAddress, isPrivate
     case 'ENOTDIR':
       return `cannot listen on ${where}: there is a file where a folder should be; choose another with ${optionNameFor(address, isPrivate)}`;
     case 'EADDRNOTAVAIL':
-      return `cannot listen on ${where}: this machine does not have that address`;
+      return `cannot listen on ${where}: this machine does not have that address; give one of its own, or :: for all, with --host or --listen`;
     case 'ENOTFOUND':
-      return `cannot listen on ${where}: that host name is unknown`;
+    case 'EAI_AGAIN':
+      return `cannot listen on ${where}: that host name is unknown; give an address of this machine, or :: for all, with --host or --listen`;
     default:
       return `cannot listen on ${where}: ${error.message}`;
   }

@@ -84,7 +84,17 @@ test('a server whose address is not this machine’s exits with 1 and says so', 
   assert.equal(status, 1);
   assert.match(
     stderr,
-    /^pollywog: cannot listen on tcp:\/\/192\.0\.2\.1:0: this machine does not have that address\n$/,
+    /^pollywog: cannot listen on tcp:\/\/192\.0\.2\.1:0: this machine does not have that address; give .*--host.*\n$/,
+  );
+});
+
+test('a server whose host name is unknown exits with 1 and says so', () => {
+  // RFC 6761 §6.4: no name below `invalid` exists.
+  const { status, stderr } = runToEnd('-p', '0', '--host', 'pond.invalid');
+  assert.equal(status, 1);
+  assert.match(
+    stderr,
+    /^pollywog: cannot listen on tcp:\/\/pond\.invalid:0: that host name is unknown; give .*--host.*\n$/,
   );
 });
 
