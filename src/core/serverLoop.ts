@@ -20,6 +20,7 @@ import {
   costlyBudget,
   costlyThreshold,
   handshakeBudget,
+  heavyReadingTime,
   maxPausedInput,
   memoryHighWater,
   messageBudget,
@@ -204,7 +205,8 @@ function readSome(server: Server, connections: Connection[], share: number, atOn
   // The flush will write to the connections that are pending then, which is part of the work.
   const { pendingWrites } = server;
   const end = workUnits.spent + pendingWrites.length * writeCost + share;
-  const stopAt = count > atOnce ? stopTime(server, share, readingTime) : 0;
+  const turnPart = connections === server.classes.cheap ? readingTime : heavyReadingTime;
+  const stopAt = count > atOnce ? stopTime(server, share, turnPart) : 0;
   let i = 0;
   for (; i < count && workUnits.spent + pendingWrites.length * writeCost < end; i++) {
     if (i > 0 && i % atOnce === 0 && exactClock() > stopAt) break;

@@ -214,9 +214,9 @@ export const acceptTimeLimit = 2;
 
 /**
  * Connections that are read again per turn, among those that send more than one read takes. They take turns, so a poll reads
- * 1.5 MiB from them, which takes a millisecond, and leaves room in the input arena.
+ * 768 KiB from them, which takes a millisecond: the system's part of the senders' work is done in the same call.
  */
-export const bulkReadsPerTurn = 6;
+export const bulkReadsPerTurn = 3;
 
 /** Input read in one poll, or in a round of `maxAcceptPolls`, beyond what the input arena holds. */
 export const maxSpilledInput = 4 * MiB;
@@ -300,13 +300,15 @@ export const costlyThreshold = connectionBudget / 8;
 export const throttledBudget = 2 * connectionBudget;
 
 /**
- * Work units are an estimate, so the clock also ends a stage (`stopTime` in core/fairness.ts). Connections are read until
- * `readingTime` after the turn began, programs until `turnTime`; but each of the five classes, and the programs, get at
- * least `minStageTime`, so none starves. A turn reads for 4 + 4 × 0.5 + 0.5 = 6.5 ms at most, and then finishes the last
- * message. The flush follows.
+ * Work units are an estimate, so the clock also ends a stage (`stopTime` in core/fairness.ts). Cheap connections are read until
+ * `readingTime` after the turn began, the other classes until `heavyReadingTime`, programs until `turnTime`; but each of the
+ * five classes, and the programs, get at least `minStageTime`, so none starves. A turn reads for 4 + 4 × 0.5 + 0.5 = 6.5 ms at
+ * most, and without many cheap connections for 2.5 + 3 × 0.5 + 0.5 = 4.5 ms; each class then finishes its last message. The
+ * flush follows.
  */
 export const readingTime = 4;
-export const turnTime = 5;
+export const heavyReadingTime = 2.5;
+export const turnTime = 4;
 export const minStageTime = 0.5;
 
 /** Control frames answered before all messages. Control frames beyond it wait with the messages. */
@@ -396,8 +398,8 @@ export const maxBacklogBlock = 16 * KiB;
 /** An answer is generated in slices while its client reads it. A slice takes a fraction of a millisecond. */
 export const outputSlice = 64 * KiB;
 
-/** Slices per turn for all such clients: about 2 ms. */
-export const outputSlicesPerTurn = 8;
+/** Slices per turn for all such clients: about a millisecond. */
+export const outputSlicesPerTurn = 4;
 
 /** Bytes of messages measured per slice to compute Content-Length: about 0.25 ms. */
 export const contentLengthSlice = 256 * KiB;
