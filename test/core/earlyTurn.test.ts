@@ -1,9 +1,10 @@
-/** A turn that begins before all sockets were read, because the input arena is full. */
+/** The length of a turn: what it reads in one poll, an early turn when the input arena is full, and the time of its classes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { onData, scheduleRead, scheduleTurn, setReading } from '../../src/core/poll.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
-import { bulkReadsPerTurn } from '../../src/protocol/limits.ts';
+import { exactClock } from '../../src/process/clock.ts';
+import { bulkReadsPerTurn, heavyReadingTime, minStageTime } from '../../src/protocol/limits.ts';
 import { inputEnd, inputStart, readBufferSize } from '../../src/records/arena.ts';
 import type { Connection, Server, Wire } from '../../src/records/records.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
@@ -104,6 +105,34 @@ test('each turn reads a few of the connections that send more than one read take
   assert.equal(socket.isPaused, false);
   await stopLoop(server, ended);
 });
+
+test('after cheap connections took the time of the heavy classes, a turn reads one of the throttled connections', async () => {
+  const server = newFakeServer();
+  const readIn: number[] = [];
+  const [cheap, ...others] = Array.from(
+    { length: 4 },
+    () => openFakeConnection(server, undefined).connection,
+  );
+  cheap!.wire = wireThatReads(() => spin(heavyReadingTime));
+  for (const connection of others) {
+    connection.isThrottled = true;
+    connection.wire = wireThatReads(() => {
+      connection.isThrottled = false;
+      readIn.push(server.counters.turns);
+      spin(minStageTime);
+    });
+  }
+  const ended = serverLoop(server, () => {});
+  for (const connection of [cheap!, ...others]) onData(connection, Buffer.from('x'), 1);
+  while (readIn.length < others.length) await new Promise(setImmediate);
+  assert.equal(readIn.filter(turn => turn === 1).length, 1, `read in the turns ${readIn}`);
+  await stopLoop(server, ended);
+});
+
+function spin(milliseconds: number): void {
+  const end = exactClock() + milliseconds;
+  while (exactClock() <= end);
+}
 
 function wireThatReads(read: (connection: Connection) => void): Wire {
   return {
