@@ -302,9 +302,7 @@ export const throttledBudget = 2 * connectionBudget;
 /**
  * Work units are an estimate, so the clock also ends a stage (`stopTime` in core/fairness.ts). Cheap connections are read until
  * `readingTime` after the turn began, the other classes until `heavyReadingTime`, programs until `turnTime`; but each of the
- * five classes, and the programs, get at least `minStageTime`, so none starves. A turn reads for 4 + 4 × 0.5 + 0.5 = 6.5 ms at
- * most, and without many cheap connections for 2.5 + 3 × 0.5 + 0.5 = 4.5 ms; each class then finishes its last message. The
- * flush follows.
+ * five classes, and the programs, get at least `minStageTime`, so none starves: 6.5 ms together at most. Each finishes its last message.
  */
 export const readingTime = 4;
 export const heavyReadingTime = 2.5;
