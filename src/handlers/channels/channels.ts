@@ -75,6 +75,7 @@ export function newChannels(server: Server, retention: Retention, loaded: Loaded
     subscribers: new Map(),
     presences: newPresences(),
     queue: [],
+    due: new Set(),
     pendingKeys: new Map(),
     isUnwritable: false,
     memory: server.memory,

@@ -221,6 +221,8 @@ export interface Channels {
   readonly presences: Presences;
   /** Published in this turn. */
   queue: QueuedPublication[];
+  /** Waiters that have messages, in the order in which they are woken. They still get newer messages. */
+  readonly due: Set<Waiter>;
   /** Those with an idempotency key, by channel, publisher and key. */
   readonly pendingKeys: Map<string, QueuedPublication>;
   /** The last append to the log failed. */

@@ -313,6 +313,7 @@ export function waitForMessage(channels: Channels, waiter: Waiter): void {
 }
 
 export function stopWaiting(channels: Channels, waiter: Waiter): void {
+  channels.due.delete(waiter);
   for (const channel of waiter.channels) {
     if (!channel.waiters.delete(waiter)) continue;
     leavePresence(channels, channel, waiter.user);

@@ -78,8 +78,8 @@ export function newLongPolls(channels: Channels): Delivery {
   }
 
   function stop(request: Connection): void {
-    const poll = polls.get(request);
-    if (poll !== undefined) answer(request, poll.fields, [], nothingNew);
+    // It may have messages that it was not woken for yet.
+    polls.get(request)?.waiter.wake();
   }
 
   return {
@@ -131,8 +131,6 @@ interface Batch {
   /** There are no messages behind these. */
   readonly isAll: boolean;
 }
-
-const nothingNew: Batch = { messages: [], isAll: true };
 
 /** The first messages, as many as one answer may have, and at least one. The client comes again for the others. */
 function batchOf(next: () => ChannelMessage | undefined, cost: number): Batch {

@@ -437,6 +437,38 @@ test('a waiter wakes once, after all messages of the turn are kept', () => {
   assert.equal(reader.received(), '[a:1:x][b:2:y][a:3:z]');
 });
 
+test('many waiters are woken over several turns, and each still gets the messages of these turns once', () => {
+  const channels = open();
+  let scheduled = 0;
+  channels.scheduleCommit = () => {
+    scheduled++;
+  };
+  const channel = newReader(channels, ['a']).subscriber.subscriptions.get('a')!.channel;
+  const answers: string[] = [];
+  for (let i = 0; i < 200; i++) {
+    const messages: ChannelMessage[] = [];
+    const wake = () => {
+      spend(1);
+      answers.push(messages.map(({ data }) => data.toString()).join());
+    };
+    waitForMessage(channels, { user: undefined, messages, channels: [channel], wake });
+  }
+  say(channels, 'a', 'x');
+  assert.ok(answers.length > 0 && answers.length < 100, `${answers.length}`);
+  const first = answers.length;
+  scheduled = 0;
+  say(channels, 'a', 'y');
+  while (channels.due.size > 0) commitPublications(channels);
+  assert.ok(scheduled > 1, `${scheduled}`);
+  assert.deepEqual(answers, [...Array(first).fill('x'), ...Array(200 - first).fill('x,y')]);
+  assert.equal(channel.waiters.size, 0);
+});
+
+/** Keeps the processor busy for so many milliseconds. */
+function spend(milliseconds: number): void {
+  for (const end = performance.now() + milliseconds; performance.now() < end; );
+}
+
 test('channels that are gone leave what they forgot in a bounded map; beyond it gaps are reported for all', () => {
   const channels = open({ messages: 0 });
   for (let i = 0; i <= maxForgottenChannels; i++) say(channels, `c${i}`, 'x');
