@@ -1,7 +1,7 @@
 /** For every way in which a connection ends, the log says who ended it, by which rule and with which codes. */
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
-import { test } from 'node:test';
+import { after, before, test } from 'node:test';
 import {
   type ConnectOptions,
   connectRaw,
@@ -10,12 +10,13 @@ import {
   handshakeRequest,
 } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
-import { type ServerProcess, startServerFor } from '../support/serverProcess.ts';
+import { type ServerProcess, startServer, startServerFor } from '../support/serverProcess.ts';
 
 interface Case {
   readonly name: string;
+  /** Those of a server of its own; without them, the case shares one. */
   readonly options?: readonly string[];
-  /** Makes a connection and ends it. The first connection that ends is the one under test. */
+  /** Makes a connection and ends it. The next connection that ends is the one under test. */
   act(server: ServerProcess): Promise<unknown>;
   readonly by: 'client' | 'server' | 'network';
   readonly why: string | RegExp;
@@ -189,6 +190,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'SIGTERM',
+    options: [],
     async act(server) {
       const client = await open(server);
       server.child.kill('SIGTERM');
@@ -322,19 +324,31 @@ function packetOf(cmd: number, blob: string): Buffer {
   return bytes;
 }
 
-for (const { name, options = [], act, by, why, fields = {} } of cases) {
-  for (const sockets of ['auto', 'stream']) {
+for (const sockets of ['auto', 'stream']) {
+  const usual = ['--log-level', 'debug', '--sockets', sockets];
+  let shared: ServerProcess;
+  before(async () => {
+    shared = await startServer(...usual);
+  });
+  after(() => shared.kill());
+
+  for (const { name, options, act, by, why, fields = {} } of cases) {
     test(`the log says why a connection ended: ${name} (--sockets ${sockets})`, async t => {
-      const server = await startServerFor(t, '--log-level', 'debug', '--sockets', sockets, ...options);
+      const server = options === undefined ? shared : await startServerFor(t, ...usual, ...options);
+      // The connections of earlier cases have ended; their ids are used again.
+      const earlier = server.logged().length;
+      const logged = () => server.logged().slice(earlier);
+      const closed = () => logged().find(({ event }) => event === 'closed');
       await act(server);
-      const ended = await server.untilLogged(({ event }) => event === 'closed');
+      await server.untilLogged(() => closed() !== undefined);
+      const ended = closed()!;
       const { code, reason, status, errno, aftermath } = ended;
       if (typeof why === 'string') assert.equal(ended['why'], why);
       else assert.match(String(ended['why']), why);
       assert.equal(ended['by'], by);
       const told = Object.entries({ code, reason, status, errno, aftermath });
       assert.deepEqual(Object.fromEntries(told.filter(([, value]) => value !== undefined)), fields);
-      const of = server.logged().filter(({ id, level }) => id === ended['id'] && level !== 'error');
+      const of = logged().filter(({ id, level }) => id === ended['id'] && level !== 'error');
       const events = of.map(({ event }) => event).filter(event => event !== 'listening');
       assert.equal(events[0], 'connected', 'the log has its first event');
       assert.equal(new Set(events).size, events.length, `each once: ${events}`);
