@@ -1,4 +1,8 @@
-/** Ten thousand connections with random first bytes: the server ends each, serves all others, and leaks nothing. */
+/**
+ * Ten thousand connections with random first bytes: the server ends each, serves all others, and leaks nothing. This takes
+ * longest of all tests of this folder, mostly waiting. Files run in the order of their names: this one is early, so that others
+ * run beside it.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -23,7 +27,7 @@ const limit = { timeout: 280_000 };
 const total = 10_000;
 const atOnce = 1000;
 const identity = makeCertificate('localhost');
-/** Where the examples lie: this file runs from build/test/wire/. */
+/** The examples: this file runs from build/test/wires/. */
 const examples = fileURLToPath(new URL('../../../test/examples', import.meta.url));
 
 const options = [
