@@ -197,7 +197,7 @@ async function checkServer(target: CheckTarget, channel: string): Promise<readon
     const what = `the proxy answers ${status}, because it does not reach the server`;
     return [wrong('server', `${what}; start the server, or correct the port in the proxy`, 'backend')];
   }
-  if (isOfChannels(await ask(target, '/channels'))) {
+  if (isOfChannels(await ask(target, `/channels/${channel}?after=x`))) {
     target.socketPath = `/channels/${channel}?format=json`;
     return explainPart(target);
   }
@@ -211,9 +211,9 @@ async function checkServer(target: CheckTarget, channel: string): Promise<readon
   return [wrong('server', `${what}; the proxy must remove the prefix from the path`, 'path')];
 }
 
-/** The refusal of a request that names no channel, or is from a page that may not connect. */
+/** The refusal of a request with an invalid id, or of a page that may not connect. Rules of access are applied later. */
 function isOfChannels(answer: Answer | undefined): boolean {
-  return /name a channel|pages of this origin may not connect/.test(answer?.body ?? '');
+  return /not the id of a message|pages of this origin may not connect/.test(answer?.body ?? '');
 }
 
 /** The site is another server's, and the proxy passes only some paths on to the Pollywog. */

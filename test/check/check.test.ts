@@ -153,7 +153,7 @@ const channelsOnly = (location: string) =>
 
 test('check tests a site whose proxy passes on only the channels, also from the URL of one', async t => {
   const server = await startServerFor(t);
-  const port = await startProxy(t, nginx, channelsOnly('/channels'), server.port, '/up');
+  const port = await startProxy(t, nginx, channelsOnly('/channels/'), server.port, '/up');
   for (const path of ['', '/channels', '/channels/orders']) {
     const found = await findings(`http://127.0.0.1:${port}${path}`);
     assert.deepEqual(wrongOnes(found), []);

@@ -60,6 +60,7 @@ export function openFeed(
   /** 0 unless the connection is open. */
   let openedAt = 0;
   let heardAt = 0;
+  const now = Date.now;
   let check: () => void;
 
   const emitOpened = (last: string): void => emit({ opened: position, channels, transport, last });
@@ -86,7 +87,7 @@ export function openFeed(
       attempt.abort();
       if (openedAt) {
         // Stable; otherwise the waits between short connections fall to 2 s.
-        failures = Date.now() - openedAt > answerTimeout ? 0 : failures / 2;
+        failures = now() - openedAt > answerTimeout ? 0 : failures / 2;
       } else {
         if (next < 2) return void connect(next + 1);
         // Only the last transport decides: a proxy may refuse the others with the same status.
@@ -103,7 +104,7 @@ export function openFeed(
     const receive = (record: Received): void => {
       const { gap, last, id = last } = record;
       if (signal.aborted || !(openedAt || last)) return;
-      heardAt = Date.now();
+      heardAt = now();
       if (!openedAt) {
         openedAt = heardAt;
         memory['pollywog'] = next;
@@ -151,7 +152,7 @@ export function openFeed(
   return {
     wake(isNewNetwork) {
       if (!openedAt) connect();
-      else if (isNewNetwork || Date.now() - heardAt > pingInterval) check();
+      else if (isNewNetwork || now() - heardAt > pingInterval) check();
     },
     async include(cursor) {
       const wanted = await listChannels();

@@ -32,6 +32,8 @@ const webSocket: Run = ([url, token], after, signal, receive, setPing) =>
     signal.onabort = () => socket.close();
     socket.onopen = () => token && socket.send(JSON.stringify({ token }));
     socket.onclose = resolve;
+    // Node's `ws`, a common substitute for Node 20, ends the process if nobody listens for an error.
+    socket.onerror = resolve;
     socket.onmessage = ({ data }) => receive(JSON.parse(data));
     // The server answers it with an error, as it is no command.
     setPing(() => socket.send('{}'));
@@ -39,8 +41,8 @@ const webSocket: Run = ([url, token], after, signal, receive, setPing) =>
 
 /** The stream that EventSource reads. `fetch` shows what EventSource hides: heartbeats, and ids without a message. */
 const eventStream: Run = async ([url], after, signal, receive) => {
-  const { body } = await get(url + after(), signal, { Accept: 'text/event-stream' });
-  const reader = body!.pipeThrough(new TextDecoderStream()).getReader();
+  const response = get(url + after(), signal, { Accept: 'text/event-stream' });
+  const reader = (await response).body!.pipeThrough(new TextDecoderStream()).getReader();
   for (let rest = ''; ; ) {
     const { value, done } = await reader.read();
     if (done) return;

@@ -1,8 +1,9 @@
 /** The client library: what one subscription receives, whatever happens to its connection. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { WebSocket } from 'ws';
 import type { Transport } from '../../../src/web/library/records.ts';
-import { type Harness, newHarness, settle, storage } from './harness.ts';
+import { type Harness, newHarness, settle, storage, until } from './harness.ts';
 
 let harness: Harness;
 beforeEach(() => {
@@ -430,6 +431,13 @@ test('without WebSocket, as in Node 20, the next transport serves', async () => 
   const seen = harness.subscribe('orders');
   await settle();
   assert.deepEqual(seen.states, ['connecting', 'open eventsource']);
+});
+
+test('with the package ws as WebSocket, a connection that fails does not end the process', async () => {
+  Object.defineProperty(globalThis, 'WebSocket', { value: WebSocket, configurable: true });
+  // Nothing listens on port 1.
+  const seen = harness.subscribe('orders', { url: 'http://127.0.0.1:1' });
+  await until(() => seen.states.includes('open eventsource'));
 });
 
 test('an invalid URL is an exception', () => {
