@@ -65,7 +65,7 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
     pendingWrites: [],
     producers: { unserved: [], served: [], slices: 0 },
     pendingFrees: [],
-    deadlines: { timer: undefined, isDue: false, dueAt: 0, wasPostponed: false },
+    deadlines: { timer: undefined, isDue: false, nextId: 0, dueAt: 0, wasPostponed: false },
 
     connections: 0,
     polling: { clients: 0 },

@@ -73,8 +73,10 @@ export interface MemoryUse {
 /** The timer of all deadlines together. */
 export interface DeadlineTimer {
   timer: NodeJS.Timeout | undefined;
-  /** The timer fired: this turn checks all deadlines. */
+  /** The timer fired: this turn checks the deadlines, and the next turns go on until all are checked. */
   isDue: boolean;
+  /** Where the check goes on that an earlier turn began; 0: at the start. */
+  nextId: number;
   /** When the timer fires, as in `server.now`; 0: it is not set. */
   dueAt: number;
   /** The last check was postponed, because the process had not run for a while. */
