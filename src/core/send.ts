@@ -165,15 +165,27 @@ export function writeFrame(chunk: Chunk, first: number, bytes: Uint8Array, start
   const at = writeFrameHeader(chunk.bytes, chunk.used, first, length);
   // Inside the arena, bytes are copied without a view of them, which would cost more than the copy.
   if (bytes === ioArena && chunk.bytes === ioArena) copyInArena(at, start, end);
-  else chunk.bytes.set(bytes.subarray(start, end), at);
+  else copyBytes(chunk.bytes, at, bytes, start, end);
   chunk.used = at + length;
+}
+
+/** Up to this length, a loop takes less time than a view of the bytes, and leaves no garbage. */
+const longestLoop = 128;
+
+/** Copies from outside the arena: input that waited for its turn, output of programs. A flood of short messages passes here. */
+function copyBytes(to: Buffer, at: number, bytes: Uint8Array, start: number, end: number): void {
+  if (end - start > longestLoop) {
+    to.set(bytes.subarray(start, end), at);
+    return;
+  }
+  for (let from = start, next = at; from < end; from++, next++) to[next] = bytes[from]!;
 }
 
 /** Writes bytes without a frame into the arena. */
 export function writeBytes(arena: ArenaUse, bytes: Uint8Array, start: number, end: number): Range {
   const chunk = reserve(arena, end - start);
   const at = chunk.used;
-  chunk.bytes.set(bytes.subarray(start, end), at);
+  copyBytes(chunk.bytes, at, bytes, start, end);
   chunk.used += end - start;
   return { chunk, start: at, end: chunk.used };
 }

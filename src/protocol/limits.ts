@@ -305,8 +305,8 @@ export const throttledBudget = 2 * connectionBudget;
  * five classes, and the programs, get at least `minStageTime`, so none starves: 6.5 ms together at most. Each finishes its last message.
  */
 export const readingTime = 4;
-export const heavyReadingTime = 2.5;
-export const turnTime = 4;
+export const heavyReadingTime = 2;
+export const turnTime = 3;
 export const minStageTime = 0.5;
 
 /** Control frames answered before all messages. Control frames beyond it wait with the messages. */

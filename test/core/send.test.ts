@@ -48,6 +48,18 @@ function inflated({ payload }: RawFrame): string {
   return inflateRawSync(Buffer.concat([payload, tail]), { finishFlush: constants.Z_SYNC_FLUSH }).toString();
 }
 
+test('a message outside the arena is copied exactly, below and above the length at which the copy needs a view', () => {
+  const bytes = randomBytes(2000);
+  for (const length of [0, 1, 7, 127, 128, 129, 1000]) {
+    const connection = open();
+    sendMessage(connection, false, bytes, 3, 3 + length);
+    sendMessage(connection, false, bytes, 1500, 1501);
+    const [first, second] = framesOf(queuedBytes(connection));
+    assert.deepEqual(first?.payload, bytes.subarray(3, 3 + length));
+    assert.deepEqual(second?.payload, bytes.subarray(1500, 1501));
+  }
+});
+
 test('a message is sent as one unmasked frame with the shortest length field [5.1-4, 5.1-7, 6.1-1, 6.1-4, 6.1-7]', () => {
   const headers: [number, string][] = [
     [0, '8200'],
