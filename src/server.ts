@@ -12,7 +12,7 @@ await load('pollywog', [
   () => import('./handlers/modules/modules.ts'),
   () => import('./wires/http.ts'),
   // Loading the last parts and reading the histories would enlarge the young generation.
-  async () => (await import('./process/heap.ts')).configureYoungGeneration(),
+  async () => (await import('./process/v8.ts')).tuneV8(),
   () => import('./commands/cli.ts'),
   () => import('./commands/spool/spool.ts'),
   () => import('./core/serverLoop.ts'),

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { startServerWith } from '../support/serverProcess.ts';
 
@@ -22,4 +23,24 @@ test('the young generation of the server does not grow to the 32 MiB that V8 all
   await server.stop();
   const [, size] = /young generation: (\d+)/.exec(server.stderr()) ?? [];
   assert.ok(Number(size) <= 16 * MiB, `${size} bytes`);
+});
+
+/** Calls a function of about 500 bytes of bytecode a thousand times, and asks how V8 has compiled it. */
+const compilerProgram = `
+  import { compileLater } from ${JSON.stringify(import.meta.resolve('../../src/process/v8.js'))};
+  compileLater();
+  const sum = new Function('x', 'let y = x;' + 'y = (y + x) | 0;'.repeat(64) + 'return y;');
+  const status = new Function('f', 'return %GetOptimizationStatus(f)');
+  for (let calls = 0; calls < 1000; calls++) sum(calls);
+  console.log(status(sum));
+`;
+
+/** Bits of `%GetOptimizationStatus` in Node 20: optimized by TurboFan, and marked for it. Later versions count calls, up to 3,000. */
+const turboFanBits = (1 << 6) | (1 << 10);
+
+test('V8 does not optimize a function that has run only a thousand times', () => {
+  const words = ['--allow-natives-syntax', '--input-type=module', '-e', compilerProgram];
+  const { stdout, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
+  assert.equal(stderr, '', 'V8 knows the setting');
+  assert.equal(Number(stdout) & turboFanBits, 0, `status ${stdout}`);
 });
