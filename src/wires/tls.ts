@@ -15,6 +15,12 @@ const recordVersion = 0x03;
 /** RFC 8446 §6: a fatal alert (level 2), handshake_failure (40). */
 const handshakeFailure = Buffer.of(0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x28);
 
+/** What frequent reasons of OpenSSL mean for this server. */
+const meanings: readonly (readonly [reason: RegExp, meaning: string])[] = [
+  [/alert (?:unknown ca|certificate unknown|bad certificate)/, 'the client does not trust the certificate'],
+  [/no application protocol/, 'the client offers other protocols than HTTP/1.1 (ALPN), such as HTTP/2'],
+];
+
 /** @param inside the wire of the decrypted bytes */
 export function newTlsWire(secure: Secure, inside: Wire): Wire {
   const handshake = newHandshakeWire(inside);
@@ -71,7 +77,9 @@ function newHandshakeWire(inside: Wire): Wire {
       // Port scans and health checks leave here; they are logged at debug level.
       const hasLeft = error === undefined || error === 'ECONNRESET';
       const how = error ?? 'the peer closed the connection';
-      noteRefused(connection, `the TLS handshake failed: ${how}`, hasLeft ? 'debug' : 'info');
+      const meaning = meanings.find(([reason]) => reason.test(how))?.[1];
+      const why = meaning === undefined ? how : `${how}; ${meaning}`;
+      noteRefused(connection, `the TLS handshake failed: ${why}`, hasLeft ? 'debug' : 'info');
       endConnection(connection);
     },
 

@@ -1,5 +1,6 @@
 /** Failed TLS handshakes: each is logged once with its reason, and ends at the deadline or before. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
@@ -141,7 +142,10 @@ for (const sockets of ['auto', 'stream']) {
           { maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'DEFAULT:@SECLEVEL=0' },
           /unsupported protocol/,
         ],
-        [{ ALPNProtocols: ['h2'] }, /no application protocol/],
+        [
+          { ALPNProtocols: ['h2'] },
+          /no application protocol; the client offers other protocols than HTTP\/1\.1/,
+        ],
         [{ rejectUnauthorized: true }, /./],
       ] as const;
       for (const [options, expected] of cases) {
@@ -155,6 +159,14 @@ for (const sockets of ['auto', 'stream']) {
         while (reasonsOf(server).length === before) await once(server.child.stderr!, 'data');
         assert.match(reasonsOf(server)[before]!, expected);
       }
+    });
+
+    test('with a reason in plain words if the client refuses the certificate', async () => {
+      const before = reasonsOf(server).length;
+      const connectTo = ['-connect', `127.0.0.1:${server.port}`];
+      spawnSync('openssl', ['s_client', ...connectTo, '-verify_return_error'], { input: '' });
+      while (reasonsOf(server).length === before) await once(server.child.stderr!, 'data');
+      assert.match(reasonsOf(server)[before]!, /alert [a-z ]+; the client does not trust the certificate$/);
     });
 
     test('not because its ClientHello arrives byte by byte', async () => {
