@@ -8,13 +8,24 @@
  * refuses connections can be removed.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, lstatSync, openSync, readdirSync, renameSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  unlinkSync,
+} from 'node:fs';
 import { createConnection, createServer, type Server as NetServer } from 'node:net';
 import { join } from 'node:path';
 import { log } from '../../log/log.ts';
 import { errorCode, storageError } from '../disk.ts';
 
 export interface FolderLock {
+  /** Why the folder must not be written to, a sentence: its lock was removed, and another server has it. */
+  readonly fault: string | undefined;
   /** Removes the lock. Another server may take the folder from then on. */
   release(): void;
 }
@@ -32,6 +43,9 @@ const retryDelay = 20;
 /** A socket that is still unpublished after this time belongs to a killed server. */
 const publishTimeout = 60_000;
 
+/** Time between two looks whether the socket is still there. */
+const checkInterval = 1000;
+
 type State = 'claiming' | 'held';
 
 const answers: Readonly<Record<string, Answer>> = { 'claiming\n': 'claiming', 'held\n': 'held' };
@@ -44,28 +58,71 @@ const connectErrors: Readonly<Record<string, Answer>> = {
 };
 
 /**
- * Locks the folder, which must exist.
+ * Locks the folder, which must exist. If somebody removes the socket, or the folder with it, the lock is taken again.
  * @throws Error, a sentence, if another server uses it
  */
 export async function lockFolder(directory: string): Promise<FolderLock> {
+  let claim = await claimFolder(directory);
+  let isClaiming = false;
+  let isReleased = false;
+  const timer = setInterval(() => void claimAgain(), checkInterval).unref();
+  const lock = {
+    fault: undefined as string | undefined,
+    release() {
+      isReleased = true;
+      clearInterval(timer);
+      claim.release();
+    },
+  };
+  return lock;
+
+  async function claimAgain(): Promise<void> {
+    const { path } = claim;
+    // A folder that is gone has nothing to lock.
+    if (isClaiming || path === undefined || existsSync(path) || !existsSync(directory)) return;
+    isClaiming = true;
+    try {
+      const next = await claimFolder(directory);
+      claim.release();
+      claim = next;
+      lock.fault = undefined;
+      log('info', 'folder locked again', { folder: directory });
+    } catch (error) {
+      const reason = (error as Error).message;
+      if (lock.fault === undefined) log('error', 'folder not locked again', { reason });
+      lock.fault = reason;
+    }
+    isClaiming = false;
+    if (isReleased) claim.release();
+  }
+}
+
+interface Claim {
+  /** The socket; undefined if the file system has none. */
+  readonly path: string | undefined;
+  release(): void;
+}
+
+async function claimFolder(directory: string): Promise<Claim> {
   const name = randomBytes(8).toString('hex');
   let state: State = 'claiming';
   const server = createServer({ pauseOnConnect: true }, socket => {
     socket.on('error', () => {});
     socket.end(`${state}\n`);
   });
+  const path = join(directory, `${prefix}${name}`);
   try {
     await listenIn(server, directory, `${unpublished}${name}`);
-    renameSync(join(directory, `${unpublished}${name}`), join(directory, `${prefix}${name}`));
+    renameSync(join(directory, `${unpublished}${name}`), path);
   } catch (error) {
     server.close();
     if (!lacksSockets(error)) throw storageError('lock', directory, error);
     log('warn', 'folder not locked', { folder: directory, remedy: 'let only one server use it' });
-    return { release() {} };
+    return { path: undefined, release() {} };
   }
   server.unref();
   const release = () => {
-    removeIfThere(join(directory, `${prefix}${name}`));
+    removeIfThere(path);
     server.close();
   };
   try {
@@ -75,7 +132,7 @@ export async function lockFolder(directory: string): Promise<FolderLock> {
     throw error;
   }
   state = 'held';
-  return { release };
+  return { path, release };
 }
 
 /** Some file systems have no sockets, and without /proc a long path cannot be shortened. */

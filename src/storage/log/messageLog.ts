@@ -80,7 +80,8 @@ export function beginLog(state: LogState): void {
 function appendRecords(state: LogState, records: readonly LogRecord[]): void {
   const last = records.at(-1);
   if (last === undefined) return;
-  const { files, epoch, lastSeq } = state;
+  const { files, epoch, lastSeq, lock } = state;
+  if (lock.fault !== undefined) throw new Error(lock.fault);
   const time = Date.now();
   const mark = () => markLine(state, time, {});
   let lines = state.pendingMark === undefined ? '' : markLine(state, time, state.pendingMark);

@@ -487,7 +487,7 @@ test('a start reads in slices of 64 KiB, even a segment without newlines', t => 
   log.log.close();
   appendFileSync(current(log), `${'x'.repeat(8_000_000)}\n`);
   const reads = countReads(t);
-  const slices = loadLog(logOptions({ ...log, bounds: { bytes: 1000 } }), { release() {} });
+  const slices = loadLog(logOptions({ ...log, bounds: { bytes: 1000 } }), { release() {}, fault: undefined });
   let last = 0;
   for (;;) {
     const { done, value } = slices.next();

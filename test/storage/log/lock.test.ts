@@ -8,12 +8,14 @@ import {
   readdirSync,
   readlinkSync,
   renameSync,
+  rmSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { lockFolder } from '../../../src/storage/log/lock.ts';
 import { openMessageLog } from '../../../src/storage/log/openLog.ts';
@@ -58,6 +60,42 @@ test('a locked folder is refused with a sentence until its lock is released', as
   log.close();
   (await lockFolder(directory)).release();
   assert.deepEqual(readdirSync(directory), ['messages.jsonl']);
+});
+
+test('a folder that was removed and created again is locked again', { timeout: 30_000 }, async t => {
+  captureLog(t);
+  const directory = scratchDirectory();
+  const lock = await lockFolder(directory);
+  rmSync(directory, { recursive: true });
+  mkdirSync(directory);
+  while (readdirSync(directory).every(name => !name.startsWith('lock-'))) await wait(20);
+  await assert.rejects(lockFolder(directory), { message: taken });
+  lock.release();
+  assert.deepEqual(readdirSync(directory), []);
+});
+
+test('a server whose lock was removed writes nothing while another server has the folder', {
+  timeout: 30_000,
+}, async t => {
+  captureLog(t);
+  const directory = scratchDirectory();
+  const { log } = await openMessageLog(logOptions({ directory }));
+  for (const name of readdirSync(directory)) if (name.startsWith('lock-')) rmSync(join(directory, name));
+  const other = await lockFolder(directory);
+  const attempt = (): string | undefined => {
+    try {
+      log.append(numbered(1, 1));
+      return undefined;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  while (attempt() === undefined) await wait(20);
+  assert.match(attempt()!, taken);
+  other.release();
+  while (attempt() !== undefined) await wait(20);
+  await assert.rejects(lockFolder(directory), { message: taken });
+  log.close();
 });
 
 test('the lock of a killed process is stale at once', async () => {

@@ -45,7 +45,7 @@ export interface ScratchLog extends LoadedLog {
 /** Opens a log without locking its folder, in one go. The end of the test closes it, if that was not done before. */
 export function openScratchLog(t: TestContext, settings: LogSettings = {}): ScratchLog {
   const options = logOptions(settings);
-  const loaded = runToEnd(loadLog(options, { release() {} }));
+  const loaded = runToEnd(loadLog(options, { release() {}, fault: undefined }));
   t.after(() => {
     try {
       loaded.log.close();
