@@ -111,16 +111,27 @@ function syncAppended(state: LogState): void {
   state.lastAppend = undefined;
 }
 
+const stoppedPurging = 'the server stopped before the messages were purged; purge the channel again';
+
 async function purge(state: LogState, channel: string, seq: number): Promise<void> {
   const slices = purgeSegments(state.files, { epoch: state.epoch, channel, seq });
   for (;;) {
-    if (state.isClosed) {
+    const why = state.isClosed ? stoppedPurging : state.lock.fault;
+    if (why !== undefined) {
       slices.return();
-      throw new Error('the server stopped before the messages were purged; purge the channel again');
+      throw new Error(why);
     }
     if (slices.next().done) return;
     await new Promise(resolve => setImmediate(resolve));
   }
+}
+
+function appendLastLine(state: LogState): void {
+  const { files } = state;
+  cutFailedAppend(files);
+  // If the folder is gone, there is nothing to close.
+  const line = markLine(state, Date.now(), { isClosed: true });
+  if (files.descriptor !== undefined) appendLines(files, line, () => line, 0);
 }
 
 function closeLog(state: LogState): void {
@@ -128,10 +139,7 @@ function closeLog(state: LogState): void {
   if (state.isClosed) return;
   state.isClosed = true;
   try {
-    cutFailedAppend(files);
-    // If the folder is gone, there is nothing to close.
-    const line = markLine(state, Date.now(), { isClosed: true });
-    if (files.descriptor !== undefined) appendLines(files, line, () => line, 0);
+    if (lock.fault === undefined) appendLastLine(state);
   } catch (error) {
     log('warn', 'messages of a failed append may remain', { file: files.path, error: String(error) });
   }

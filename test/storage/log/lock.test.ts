@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   readlinkSync,
   renameSync,
   rmSync,
@@ -92,10 +93,27 @@ test('a server whose lock was removed writes nothing while another server has th
   };
   while (attempt() === undefined) await wait(20);
   assert.match(attempt()!, taken);
+  await assert.rejects(log.purge('pond', 1), { message: taken });
   other.release();
   while (attempt() !== undefined) await wait(20);
   await assert.rejects(lockFolder(directory), { message: taken });
   log.close();
+});
+
+test('a server that ends without its lock writes nothing to the folder of another server', {
+  timeout: 30_000,
+}, async t => {
+  const lines = captureLog(t);
+  const directory = scratchDirectory();
+  const { log } = await openMessageLog(logOptions({ directory }));
+  for (const name of readdirSync(directory)) if (name.startsWith('lock-')) rmSync(join(directory, name));
+  const other = await lockFolder(directory);
+  while (!lines.some(line => line.includes('folder not locked again'))) await wait(20);
+  const path = join(directory, 'messages.jsonl');
+  const before = readFileSync(path, 'utf8');
+  log.close();
+  assert.equal(readFileSync(path, 'utf8'), before);
+  other.release();
 });
 
 test('the lock of a killed process is stale at once', async () => {
