@@ -71,6 +71,8 @@ export function newLongPolls(channels: Channels): Delivery {
   }
 
   function answer(request: Connection, fields: Fields, gap: readonly string[], batch: Batch): void {
+    // It was answered before its turn to be woken, and its connection is ending.
+    if (request.phase !== 'open') return;
     const body = bodyOf(gap, batch);
     beginResponse(request, 200, { ...fields, 'Content-Type': type, 'Content-Length': String(body.length) });
     queueBody(request, body);
