@@ -24,13 +24,12 @@ import { recordClosed } from '../diagnostics/closedConnections.ts';
 import { noteEnding, noteLost } from '../diagnostics/closeReason.ts';
 import { stackOf } from '../log/log.ts';
 import { exactClock } from '../process/clock.ts';
-import { throttledBudget, turnTime } from '../protocol/limits.ts';
 import { clearQueue } from '../records/arena.ts';
 import type { Connection, Server } from '../records/records.ts';
 import { freeClosedIds, removeEntry } from '../records/table.ts';
 import { logForAddress } from './addressLog.ts';
 import { forgetClient, hasPausedInput } from './connection.ts';
-import { stopTime } from './fairness.ts';
+import { stopTimeAfterReading } from './fairness.ts';
 import { releaseHeld } from './memory.ts';
 import { leavePlaces } from './places.ts';
 import { wake } from './poll.ts';
@@ -65,14 +64,14 @@ export function dropConnection(connection: Connection): void {
   if (server.pendingFrees.push(connection) === 1) wake(server);
 }
 
-/** Disconnects between two looks at the clock. A subscriber that leaves 100 channels takes a quarter of a millisecond. */
+/** Disconnects handled between two looks at the clock. A subscriber of 100 channels takes a quarter of a millisecond. */
 const disconnectsAtOnce = 8;
 
-/** A stage of the turn: peers that will send nothing more. When its time is over, the others come first in the next turn. */
+/** A stage of the turn: handles peers that will send nothing more. When its time is up, the rest are the first of the next turn. */
 export function handleDisconnects(server: Server): void {
   const { ended, isSerial, hasRead } = server.ready;
   const most = isSerial ? Number(!hasRead) : ended.length;
-  const stopAt = most > disconnectsAtOnce ? stopTime(server, throttledBudget, turnTime) : 0;
+  const stopAt = most > disconnectsAtOnce ? stopTimeAfterReading(server) : 0;
   let count = 0;
   for (; count < most; count++) {
     if (count > 0 && count % disconnectsAtOnce === 0 && exactClock() > stopAt) break;

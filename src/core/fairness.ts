@@ -3,7 +3,13 @@
 import { beginningOf } from '../diagnostics/metrics.ts';
 import { tapArrived } from '../diagnostics/tap.ts';
 import { exactClock } from '../process/clock.ts';
-import { backpressureThreshold, connectionBudget, minStageTime } from '../protocol/limits.ts';
+import {
+  backpressureThreshold,
+  connectionBudget,
+  minStageTime,
+  throttledBudget,
+  turnTime,
+} from '../protocol/limits.ts';
 import { type InflatingMessage, rewindInflating } from '../protocol/websocket/message.ts';
 import { workUnits } from '../protocol/workUnits.ts';
 import type { Connection, InflationQueue, Server } from '../records/records.ts';
@@ -39,6 +45,11 @@ export function stopTime({ metrics }: Server, share: number, turnPart: number): 
     now + minStageTime,
     Math.min(now + share / connectionBudget, beginningOf(metrics.turns) + turnPart),
   );
+}
+
+/** As `stopTime`, for the stages after the last read of a turn. */
+export function stopTimeAfterReading(server: Server): number {
+  return stopTime(server, throttledBudget, turnTime);
 }
 
 /**

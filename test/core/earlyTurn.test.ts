@@ -1,12 +1,12 @@
-/** The length of a turn: what it reads in one poll, an early turn when the input arena is full, and the time of its classes. */
+/** The length of a turn: the input of one poll, early turns when the input arena is full, and the time for each class. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { onData, scheduleRead, scheduleTurn, setReading } from '../../src/core/poll.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
-import { exactClock } from '../../src/process/clock.ts';
 import { bulkReadsPerTurn, heavyReadingTime, minStageTime } from '../../src/protocol/limits.ts';
 import { inputEnd, inputStart, readBufferSize } from '../../src/records/arena.ts';
 import type { Connection, Server, Wire } from '../../src/records/records.ts';
+import { blockLoop } from '../support/blockLoop.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 
 /** Full reads after which the input arena has no room for another one. */
@@ -106,20 +106,20 @@ test('each turn reads a few of the connections that send more than one read take
   await stopLoop(server, ended);
 });
 
-test('after cheap connections took the time of the heavy classes, a turn reads one of the throttled connections', async () => {
+test('a turn whose time the cheap connections used up still reads one throttled connection', async () => {
   const server = newFakeServer();
   const readIn: number[] = [];
   const [cheap, ...others] = Array.from(
     { length: 4 },
     () => openFakeConnection(server, undefined).connection,
   );
-  cheap!.wire = wireThatReads(() => spin(heavyReadingTime));
+  cheap!.wire = wireThatReads(() => blockLoop(heavyReadingTime));
   for (const connection of others) {
     connection.isThrottled = true;
     connection.wire = wireThatReads(() => {
       connection.isThrottled = false;
       readIn.push(server.counters.turns);
-      spin(minStageTime);
+      blockLoop(minStageTime);
     });
   }
   const ended = serverLoop(server, () => {});
@@ -128,11 +128,6 @@ test('after cheap connections took the time of the heavy classes, a turn reads o
   assert.equal(readIn.filter(turn => turn === 1).length, 1, `read in the turns ${readIn}`);
   await stopLoop(server, ended);
 });
-
-function spin(milliseconds: number): void {
-  const end = exactClock() + milliseconds;
-  while (exactClock() <= end);
-}
 
 function wireThatReads(read: (connection: Connection) => void): Wire {
   return {

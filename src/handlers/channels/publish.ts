@@ -3,11 +3,10 @@
  * receives a message that the log does not have.
  */
 
-import { stopTime } from '../../core/fairness.ts';
+import { stopTimeAfterReading } from '../../core/fairness.ts';
 import { publishToGroup, wholeMessage } from '../../core/fanout.ts';
 import { log } from '../../log/log.ts';
 import { exactClock } from '../../process/clock.ts';
-import { throttledBudget, turnTime } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
 import { diskErrorReason } from '../../storage/disk.ts';
 import type { LogRecord } from '../../storage/log/records.ts';
@@ -62,7 +61,7 @@ export function subscribersOf({ subscriptions, waiters, room }: Channel): number
   return subscriptions.size + waiters.size + (room?.users.size ?? 0);
 }
 
-/** The answer to the publisher of a message. A chat user gets none, and a lively room saves the id of each message. */
+/** The answer to the publisher of a message. Chat users get none, so a busy room need not format an id for each message. */
 export function answerTo(channels: Channels, { seq, subscribers = 0 }: ChannelMessage): Published {
   return { id: idOf(channels, seq), subscribers };
 }
@@ -81,13 +80,13 @@ export function commitPublications(channels: Channels): void {
   if (channels.due.size > 0) wakeWaiters(channels);
 }
 
-/** Answers between two looks at the clock. Each takes 40 µs, or more with many channels. */
+/** Polls answered between two looks at the clock. Each takes 40 µs, or more with many channels. */
 const wakesAtOnce = 8;
 
-/** Answers polls that have messages. When the time of this stage is over, the others come first in the next turn. */
+/** Answers the polls that have messages. When the stage's time is up, the rest are the first of the next turn. */
 function wakeWaiters(channels: Channels): void {
   const { due, server } = channels;
-  const stopAt = due.size > wakesAtOnce ? stopTime(server, throttledBudget, turnTime) : 0;
+  const stopAt = due.size > wakesAtOnce ? stopTimeAfterReading(server) : 0;
   let count = 0;
   for (const waiter of due) {
     if (count > 0 && count % wakesAtOnce === 0 && exactClock() > stopAt) return channels.scheduleCommit();

@@ -3,10 +3,10 @@
  * pipe, so that a program blocks when the pipe is full.
  */
 
-import { stopTime } from '../../core/fairness.ts';
+import { stopTimeAfterReading } from '../../core/fairness.ts';
 import { scheduleTurn } from '../../core/poll.ts';
 import { exactClock } from '../../process/clock.ts';
-import { programBudget, throttledBudget, turnTime } from '../../protocol/limits.ts';
+import { programBudget, throttledBudget } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
 import type { Server } from '../../records/records.ts';
 import { addChunk, type Format, lastRecord, nextRecord, type OutputRecord } from './formats.ts';
@@ -70,7 +70,7 @@ export function readPrograms(queue: ReaderQueue): void {
   const enough = workUnits.spent + throttledBudget;
   const waiting: ProgramReader[] = [];
   let at = 0;
-  const stopAt = readers.length > 1 ? stopTime(server, throttledBudget, turnTime) : 0;
+  const stopAt = readers.length > 1 ? stopTimeAfterReading(server) : 0;
   for (; at < readers.length && workUnits.spent < enough; at++) {
     if (at > 0 && exactClock() > stopAt) break;
     const reader = readers[at]!;

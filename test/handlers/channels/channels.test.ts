@@ -38,6 +38,7 @@ import {
 import { parseRequestHead } from '../../../src/protocol/http/head.ts';
 import { maxForgottenChannels, maxLiveBacklog } from '../../../src/protocol/limits.ts';
 import type { LoadedLog, LogRecord } from '../../../src/storage/log/records.ts';
+import { blockLoop } from '../../support/blockLoop.ts';
 import { type FakeSocket, newFakeServer, openFakeConnection } from '../../support/fakeSocket.ts';
 
 const generous: Retention = { messages: 100, bytes: 1e6, age: 0, memory: 1e7 };
@@ -437,7 +438,7 @@ test('a waiter wakes once, after all messages of the turn are kept', () => {
   assert.equal(reader.received(), '[a:1:x][b:2:y][a:3:z]');
 });
 
-test('many waiters are woken over several turns, and each still gets the messages of these turns once', () => {
+test('waking many waiters takes several turns, and each gets the messages of these turns once', () => {
   const channels = open();
   let scheduled = 0;
   channels.scheduleCommit = () => {
@@ -448,7 +449,7 @@ test('many waiters are woken over several turns, and each still gets the message
   for (let i = 0; i < 200; i++) {
     const messages: ChannelMessage[] = [];
     const wake = () => {
-      spend(1);
+      blockLoop(1);
       answers.push(messages.map(({ data }) => data.toString()).join());
     };
     waitForMessage(channels, { user: undefined, messages, channels: [channel], wake });
@@ -463,11 +464,6 @@ test('many waiters are woken over several turns, and each still gets the message
   assert.deepEqual(answers, [...Array(first).fill('x'), ...Array(200 - first).fill('x,y')]);
   assert.equal(channel.waiters.size, 0);
 });
-
-/** Keeps the processor busy for so many milliseconds. */
-function spend(milliseconds: number): void {
-  for (const end = performance.now() + milliseconds; performance.now() < end; );
-}
 
 test('channels that are gone leave what they forgot in a bounded map; beyond it gaps are reported for all', () => {
   const channels = open({ messages: 0 });
@@ -550,7 +546,7 @@ test('what is forgotten stays forgotten after a restart, and is a gap', () => {
   }
 });
 
-test('a channel of a query keeps its own name in memory, not the head of the request', () => {
+test('a channel named in a query keeps only its name in memory, not the head of the request', () => {
   const channels = open();
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
