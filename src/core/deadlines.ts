@@ -4,11 +4,10 @@ import { noteDeadline, noteEnding, noteOverdue } from '../diagnostics/closeReaso
 import { endMeasuring, startMeasuring } from '../diagnostics/metrics.ts';
 import { clock, exactClock } from '../process/clock.ts';
 import { CloseCode } from '../protocol/codes.ts';
-import { throttledBudget, turnTime } from '../protocol/limits.ts';
 import type { Identity } from '../records/identity.ts';
 import type { Connection, Server } from '../records/records.ts';
 import { closeConnection, dropConnection, runIsolated } from './close.ts';
-import { stopTime } from './fairness.ts';
+import { stopTimeAfterReading } from './fairness.ts';
 import { scheduleTurn } from './poll.ts';
 import { hasOutputStalled } from './progress.ts';
 
@@ -27,12 +26,12 @@ function deadlineCheckInterval({ configuration: its }: Server): number {
   return Math.max(10, Math.floor(Math.min(...timeouts.filter(timeout => timeout > 0)) / 4));
 }
 
-/** Connections between two looks at the clock. Most are not due; each one that is takes up to 70 µs, such as the end of a poll. */
+/** Connections checked between two looks at the clock. Most have nothing due; ending a poll takes 70 µs. */
 const checksAtOnce = 16;
 
 /**
- * A stage of the turn: checks all deadlines if the timer has fired, and sets it again. When the time of the stage is over, the next
- * turn goes on: thousands of clients that came at once are due at once.
+ * A stage of the turn: checks all deadlines if the timer has fired, and sets it again. Thousands of clients that connected together
+ * are due together, so when the stage's time is up, the check continues in the next turn.
  */
 export function checkDeadlines(server: Server): void {
   const { deadlines, metrics } = server;
@@ -41,8 +40,8 @@ export function checkDeadlines(server: Server): void {
     deadlines.wasPostponed = false;
     deadlines.isDue = !checkConnections(server);
     if (deadlines.isDue) {
-      // This check is not late.
-      deadlines.dueAt = 0;
+      // If the process is blocked before the next turn, the clock skips that time too.
+      deadlines.dueAt = clock();
       scheduleTurn(server);
     }
   }
@@ -60,11 +59,11 @@ export function checkDeadlines(server: Server): void {
   }, tick).unref();
 }
 
-/** @returns whether all are checked; if not, `nextId` is where the next call goes on */
+/** @returns whether all connections are checked; if not, the next call continues at `nextId` */
 function checkConnections(server: Server): boolean {
   const { deadlines, table } = server;
   const { entries } = table;
-  const stopAt = stopTime(server, throttledBudget, turnTime);
+  const stopAt = stopTimeAfterReading(server);
   const first = deadlines.nextId;
   for (let id = first; id < entries.length; id++) {
     if (id > first && (id - first) % checksAtOnce === 0 && exactClock() > stopAt) {
