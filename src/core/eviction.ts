@@ -47,7 +47,7 @@ function evictLargest(server: Server, excess: number): void {
   const { entries } = server.table;
   bucketSums.fill(0);
   if (sizes.length < entries.length) sizes = new Float64Array(2 * entries.length);
-  // `entries.entries()` would allocate for each entry. With ten thousand sessions that takes as long as a turn.
+  // `entries.entries()` would allocate an array for each entry: for ten thousand sessions, that takes as long as a turn.
   const count = entries.length;
   for (let id = 0; id < count; id++) {
     const entry = entries[id];

@@ -36,7 +36,7 @@ export function openSession(connection: Connection, handler: Handler, request?: 
     handlerThrew(connection, handler, error);
   }
   if (connection.trustLevel === 3) establish(connection);
-  // A polling session is not read or written to before its client comes again.
+  // Otherwise a polling session would not count before its client's next request.
   if (handler.held !== undefined) updateHeld(connection);
 }
 

@@ -169,10 +169,10 @@ export function writeFrame(chunk: Chunk, first: number, bytes: Uint8Array, start
   chunk.used = at + length;
 }
 
-/** Up to this length, a loop takes less time than a view of the bytes, and leaves no garbage. */
+/** Up to this length, a loop takes less time than a view of the bytes, and allocates nothing. */
 const longestLoop = 128;
 
-/** Copies from outside the arena: input that waited for its turn, output of programs. A flood of short messages passes here. */
+/** Copies bytes from outside the arena, such as deferred input or a program's output. A flood of short messages calls it often. */
 function copyBytes(to: Buffer, at: number, bytes: Uint8Array, start: number, end: number): void {
   if (end - start > longestLoop) {
     to.set(bytes.subarray(start, end), at);

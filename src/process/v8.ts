@@ -1,4 +1,4 @@
-/** Settings of V8, the JavaScript engine of Node, for a server that runs for long and answers at once. */
+/** V8 settings for a server: it runs for a long time and must answer without delay. */
 import { setFlagsFromString } from 'node:v8';
 
 export function tuneV8(): void {
@@ -12,8 +12,8 @@ export function tuneV8(): void {
  * 2 × 16 MiB, and shrink it rarely. The server's objects live as long as a connection or die within the turn: a larger young
  * generation would cost the memory of ten thousand idle connections, and longer pauses.
  *
- * The server's own thread collects it, in a fraction of a millisecond. V8 would divide this work among helper threads and wait for
- * them; on a busy machine, a helper waits longer for a processor than the work takes.
+ * The main thread alone collects it, in a fraction of a millisecond. By default, V8 shares this work with helper threads and waits
+ * for them; on a busy machine, a helper waits for a processor longer than the work takes.
  */
 function configureYoungGeneration(): void {
   // V8 reads this factor at each growth, but the maximum itself (--max-semi-space-size) only at the start of the process.
@@ -22,10 +22,10 @@ function configureYoungGeneration(): void {
 }
 
 /**
- * Has V8 optimize only functions that run often. By default, Node 20 compiles functions that run 200 times a second for the
- * first 20 s: its threads take 4% of the server's CPU time in a fan-out, and the CPU from the loop for several milliseconds.
- * Three times the default, 66 KiB of bytecode for each step, is close to the 3,000 calls that Node 22 and later count instead.
- * With four times, the handshakes of the first seconds cost a sixth more.
+ * Makes V8 optimize a function later. By default, Node 20 spends the first 20 s optimizing functions that run only 200 times a
+ * second: its compiler threads use 4% of the server's CPU time in a fan-out, and delay the loop by several milliseconds when
+ * they take its CPU. It optimizes a function step by step, each after 66 KiB of executed bytecode. Three times as much is close to
+ * the 3,000 calls that Node 22 and later wait for. With four times, the handshakes of the first seconds cost a sixth more.
  */
 export function compileLater(): void {
   const isCountedInBytes = Number.parseInt(process.versions.v8, 10) < 12;

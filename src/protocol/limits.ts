@@ -172,7 +172,7 @@ export const maxPemFile = 4 * MiB;
 /** The names of channels that are gone, for which the server remembers what is missing: about 1 MB. Beyond it, gaps are reported that may be none. */
 export const maxForgottenChannels = 10_000;
 
-/** JSON from publishers and subscribers: its bytes, parsed in a few milliseconds, and its levels. PHP reads 512 of these. */
+/** JSON from publishers and subscribers: its bytes, which take a few milliseconds to parse, and its levels. PHP reads 512 levels. */
 export const maxJsonMessage = 1 * MiB;
 export const maxJsonDepth = 500;
 
@@ -214,7 +214,7 @@ export const acceptTimeLimit = 2;
 
 /**
  * Connections that are read again per turn, among those that send more than one read takes. They take turns, so a poll reads
- * 768 KiB from them, which takes a millisecond: the system's part of the senders' work is done in the same call.
+ * 768 KiB from them. That takes a millisecond, because the same system calls do the kernel's part of the senders' work.
  */
 export const bulkReadsPerTurn = 3;
 
@@ -301,8 +301,9 @@ export const throttledBudget = 2 * connectionBudget;
 
 /**
  * Work units are an estimate, so the clock also ends a stage (`stopTime` in core/fairness.ts). Cheap connections are read until
- * `readingTime` after the turn began, the other classes until `heavyReadingTime`, programs until `turnTime`; but each of the
- * five classes, and the programs, get at least `minStageTime`, so none starves: 6.5 ms together at most. Each finishes its last message.
+ * `readingTime` after the turn began, the other four classes until `heavyReadingTime`. Disconnects, deadlines, answers to waiting
+ * polls and programs get the time until `turnTime`. Each of these stages gets at least `minStageTime`, so none starves: together
+ * they take 8 ms at most, and each finishes its last piece of work.
  */
 export const readingTime = 4;
 export const heavyReadingTime = 2;

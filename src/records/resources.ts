@@ -73,9 +73,9 @@ export interface MemoryUse {
 /** The timer of all deadlines together. */
 export interface DeadlineTimer {
   timer: NodeJS.Timeout | undefined;
-  /** The timer fired: this turn checks the deadlines, and the next turns go on until all are checked. */
+  /** The timer fired, and not all deadlines have been checked since. */
   isDue: boolean;
-  /** Where the check goes on that an earlier turn began; 0: at the start. */
+  /** The first id that the check has not reached; 0 if no check was interrupted. */
   nextId: number;
   /** When the timer fires, as in `server.now`; 0: it is not set. */
   dueAt: number;

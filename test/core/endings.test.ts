@@ -14,7 +14,7 @@ import { type ServerProcess, startServer, startServerFor } from '../support/serv
 
 interface Case {
   readonly name: string;
-  /** Those of a server of its own; without them, the case shares one. */
+  /** The case starts its own server with these options; without them, it uses the shared server. */
   readonly options?: readonly string[];
   /** Makes a connection and ends it. The next connection that ends is the one under test. */
   act(server: ServerProcess): Promise<unknown>;
@@ -335,7 +335,7 @@ for (const sockets of ['auto', 'stream']) {
   for (const { name, options, act, by, why, fields = {} } of cases) {
     test(`the log says why a connection ended: ${name} (--sockets ${sockets})`, async t => {
       const server = options === undefined ? shared : await startServerFor(t, ...usual, ...options);
-      // The connections of earlier cases have ended; their ids are used again.
+      // Connections of earlier cases had the same ids.
       const earlier = server.logged().length;
       const logged = () => server.logged().slice(earlier);
       const closed = () => logged().find(({ event }) => event === 'closed');

@@ -102,7 +102,7 @@ test('over the limit, the largest holders are closed with 1013, and connections 
   assert.deepEqual(record!.sent, { code: 1013, reason: 'the server is short of memory' });
 });
 
-test('closing the connections of one address logs as many lines as an address may cause', () => {
+test('eviction logs only as many lines for the connections of one address as that address may cause', () => {
   const server = newFakeServer('--max-memory', '1MB');
   for (let i = 0; i < 2 * addressLogLines.burst; i++)
     Object.assign(holding(server, 4 * KiB), { address: '192.0.2.1:80' });
@@ -194,7 +194,7 @@ test('the loop counts the same memory as usedMemory: each kind alone makes it cl
   }
 });
 
-test('the head of a request counts while its client waits for messages', { timeout: 30_000 }, async t => {
+test('the head of a request counts while the request waits for messages', { timeout: 30_000 }, async t => {
   const { server, port } = await startChannels(t);
   for (const accept of ['*/*', 'text/event-stream']) {
     const before = usedMemory(server);
@@ -207,7 +207,7 @@ test('the head of a request counts while its client waits for messages', { timeo
   }
 });
 
-test('what a handler holds counts as soon as the session of a polling client is open', {
+test('the memory of a handler counts as soon as a polling session is open', {
   timeout: 30_000,
 }, async t => {
   const { server, port } = await startChannels(t);

@@ -25,7 +25,7 @@ test('the young generation of the server does not grow to the 32 MiB that V8 all
   assert.ok(Number(size) <= 16 * MiB, `${size} bytes`);
 });
 
-/** Calls a function of about 500 bytes of bytecode a thousand times, and asks how V8 has compiled it. */
+/** Calls a function of about 500 bytes of bytecode a thousand times, and prints its optimization status. */
 const compilerProgram = `
   import { compileLater } from ${JSON.stringify(import.meta.resolve('../../src/process/v8.js'))};
   compileLater();
@@ -35,10 +35,10 @@ const compilerProgram = `
   console.log(status(sum));
 `;
 
-/** Bits of `%GetOptimizationStatus` in Node 20: optimized by TurboFan, and marked for it. Later versions count calls, up to 3,000. */
+/** Bits of `%GetOptimizationStatus` in Node 20: optimized by TurboFan, and marked for it. Later versions wait for 3,000 calls. */
 const turboFanBits = (1 << 6) | (1 << 10);
 
-test('V8 does not optimize a function that has run only a thousand times', () => {
+test('V8 does not optimize a function after only a thousand calls', () => {
   const words = ['--allow-natives-syntax', '--input-type=module', '-e', compilerProgram];
   const { stdout, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
   assert.equal(stderr, '', 'V8 knows the setting');

@@ -166,14 +166,14 @@ export interface Publication {
   readonly author?: object | undefined;
 }
 
-/** What a publisher learns of its message: `answerTo` makes it. */
+/** The answer to a publisher (`answerTo`). */
 export interface Published {
   /** `EPOCH-SEQ` */
   readonly id: string;
   readonly subscribers: number;
 }
 
-/** Gets the published message, or a sentence if it could not be stored, and so was not delivered. */
+/** Receives the published message, or a sentence if it could not be stored; then nobody received it. */
 export type OnPublished = (outcome: ChannelMessage | string) => void;
 
 export interface QueuedPublication {
@@ -221,7 +221,7 @@ export interface Channels {
   readonly presences: Presences;
   /** Published in this turn. */
   queue: QueuedPublication[];
-  /** Waiters that have messages, in the order in which they are woken. They still get newer messages. */
+  /** Waiters with messages, in the order of waking. Until then, they collect newer messages too. */
   readonly due: Set<Waiter>;
   /** Those with an idempotency key, by channel, publisher and key. */
   readonly pendingKeys: Map<string, QueuedPublication>;

@@ -86,7 +86,7 @@ function channelNames({ server }: Channels, path: string, listed: readonly strin
   return names;
 }
 
-/** A copy, because V8 keeps the whole head of a request in memory for a part of it, and channels keep their names. */
+/** A copy: channels keep their names, and a substring would keep the whole head of the request in memory. */
 const copyOf = (name: string) => Buffer.from(name).toString();
 
 function readPresence(

@@ -9,7 +9,7 @@ import type { ChatEncoder } from './room.ts';
 /** Every packet is encoded here; senders copy it at once. */
 const scratch = Buffer.allocUnsafe(packetHeaderSize + maxPacketBlob + 256);
 
-/** One record for all packets: a lively room sends a hundred thousand a second. */
+/** One record for all packets: a busy room sends a hundred thousand a second. */
 const encoded: Message = wholeMessage(false, scratch);
 
 /** The uid of packets that answer no request. */

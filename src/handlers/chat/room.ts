@@ -18,7 +18,7 @@ import type { Channel, ChannelMessage, ChannelRoom, Channels } from '../channels
 import { keptMessages } from '../channels/retention.ts';
 import type { Name } from './names.ts';
 
-/** Encodes what users are sent. The message and its bytes are valid until the next call of any encoder. */
+/** Encodes messages for users. A message and its bytes are valid until the next call of any encoder. */
 export interface ChatEncoder {
   /** Whether users get their own messages back, as a confirmation. */
   readonly echoesSender: boolean;
@@ -51,7 +51,7 @@ export interface Room extends ChannelRoom {
   readonly name: Name;
   /** Its name is the room's key. */
   readonly channel: Channel;
-  /** The right to speak in it. */
+  /** The rights that a user needs to speak in it. */
   readonly speakNeeds: readonly Need[];
   /** In the order of arrival; never empty between two calls. */
   readonly users: Set<User>;
@@ -128,7 +128,7 @@ export function textOf({ kind, data }: Pick<ChannelMessage, 'kind' | 'data'>): B
   return Buffer.from(`[${isBinary ? 'binary' : 'long'} message of ${data.length} bytes]`);
 }
 
-/** Sends an encoded message to one user, or to a connection that has none yet. */
+/** Sends an encoded message to one user, or to a connection without a user yet. */
 export function sendToUser({ connection }: { connection: Connection }, message: Message): void {
   const { isText, bytes, start, end } = message;
   sendMessage(connection, isText, bytes, start, end);

@@ -61,7 +61,7 @@ export function newModuleHandler(name: string, module: () => Module): Handler {
         stopIfUnused(module());
       }
     },
-    /** Its request, which a client can make as long as `--max-header`. */
+    /** The head of its request, of up to `--max-header` bytes. */
     held: ({ data }) => (data instanceof Peer ? Peer.memoryOf(data) : 0),
     turnEnds() {
       if (module().isTickDue) tick(module());

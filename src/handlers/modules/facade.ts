@@ -57,7 +57,7 @@ export class Peer implements user.Connection {
     this.#module = module;
   }
 
-  /** Bytes of memory of its request, roughly. */
+  /** The memory of its request in bytes, roughly. */
   static memoryOf(peer: Peer): number {
     return peer.#requestMemory;
   }

@@ -24,7 +24,7 @@ import { log } from '../../log/log.ts';
 import { errorCode, storageError } from '../disk.ts';
 
 export interface FolderLock {
-  /** Why the folder must not be written to, a sentence: its lock was removed, and another server has it. */
+  /** Why nothing may be written to the folder, a sentence: somebody removed its lock, and locking it again failed. */
   readonly fault: string | undefined;
   /** Removes the lock. Another server may take the folder from then on. */
   release(): void;
@@ -43,7 +43,7 @@ const retryDelay = 20;
 /** A socket that is still unpublished after this time belongs to a killed server. */
 const publishTimeout = 60_000;
 
-/** Time between two looks whether the socket is still there. */
+/** How often the owner checks that its socket still exists. */
 const checkInterval = 1000;
 
 type State = 'claiming' | 'held';
@@ -58,7 +58,7 @@ const connectErrors: Readonly<Record<string, Answer>> = {
 };
 
 /**
- * Locks the folder, which must exist. If somebody removes the socket, or the folder with it, the lock is taken again.
+ * Locks the folder, which must exist. If somebody removes the socket, or the whole folder, the server locks it again.
  * @throws Error, a sentence, if another server uses it
  */
 export async function lockFolder(directory: string): Promise<FolderLock> {
@@ -78,7 +78,7 @@ export async function lockFolder(directory: string): Promise<FolderLock> {
 
   async function claimAgain(): Promise<void> {
     const { path } = claim;
-    // A folder that is gone has nothing to lock.
+    // Without the folder, there is nothing to lock.
     if (isClaiming || path === undefined || existsSync(path) || !existsSync(directory)) return;
     isClaiming = true;
     try {

@@ -137,7 +137,7 @@ function currentFor(
       if (isFull(files, stats.size, bytes, time)) return rotate(files, mark(), time);
       return { descriptor: files.descriptor, stats };
     }
-    // Somebody removed, renamed or replaced the file, or its folder: a restart would not find what is written to it.
+    // Somebody removed, renamed or replaced the file or its folder. A restart would not find further messages in it.
     closeCurrent(files);
     const other = openRegular(files.path, toAppend);
     if (other !== undefined) {
@@ -151,7 +151,7 @@ function currentFor(
   return { descriptor, stats: fstatSync(descriptor) };
 }
 
-/** Whether the path still is that of the file with these properties. */
+/** Whether the path still names the open file. */
 function isAt(path: string, { ino, dev }: Stats): boolean {
   const found = lstatSync(path, { throwIfNoEntry: false });
   return found !== undefined && found.ino === ino && found.dev === dev;

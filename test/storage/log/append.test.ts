@@ -214,7 +214,7 @@ test('a segment that somebody deleted is begun again, and a folder that is gone 
   );
 });
 
-test('a segment that somebody renamed or replaced gets no more messages: a restart would not find them', t => {
+test('a segment that somebody renamed or replaced gets no more messages, because a restart would not find them', t => {
   captureLog(t);
   const log = openScratchLog(t);
   const path = join(log.directory, 'messages.jsonl');
@@ -235,7 +235,7 @@ test('a segment that somebody renamed or replaced gets no more messages: a resta
   assert.deepEqual(numbersOf(openScratchLog(t, log).records), [4]);
 });
 
-test('a log whose full segment somebody renamed goes on in a new one', t => {
+test('after somebody renames a full segment, the log continues in a new one', t => {
   captureLog(t);
   const log = openScratchLog(t, { rotateAt: 2000 });
   log.log.append(numbered(20, 1));
