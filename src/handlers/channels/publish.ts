@@ -185,7 +185,7 @@ function deliver(channels: Channels, message: ChannelMessage, author: object | u
   channel.room?.deliver(message, author);
   for (const listener of channel.listeners) listener(message);
   for (const waiter of channel.waiters) {
-    waiter.messages.push(message);
+    waiter.take(message);
     channels.due.add(waiter);
   }
   keepMessage(channels, channel, message);

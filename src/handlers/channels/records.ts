@@ -102,8 +102,8 @@ export interface Subscription {
 export interface Waiter {
   readonly channels: readonly Channel[];
   readonly user: string | undefined;
-  /** Gets the messages that answer it, which need not be kept. */
-  readonly messages: ChannelMessage[];
+  /** Adds a message to its answer, which need not be kept. */
+  take(message: ChannelMessage): void;
   /** There are messages. Called once; the waiter is in no channel any more. */
   wake(): void;
 }

@@ -52,12 +52,19 @@ export function newLongPolls(channels: Channels): Delivery {
       }
       return;
     }
+    const messages: ChannelMessage[] = [];
+    let size = 0;
     const waiter: Waiter = {
       channels: found,
       user,
-      messages: [],
+      take(message) {
+        // The answer has no room for more: the client's next request gets them, or a gap.
+        if (size >= pollWindow) return;
+        messages.push(message);
+        size += message.data.length + messageCost;
+      },
       wake() {
-        const next = waiter.messages.values();
+        const next = messages.values();
         answer(
           request,
           fields,

@@ -422,7 +422,7 @@ test('a waiter wakes once, after all messages of the turn are kept', () => {
   const seen: string[] = [];
   waitForMessage(channels, {
     user: undefined,
-    messages: [],
+    take() {},
     channels: positions.map(({ channel }) => channel),
     wake() {
       for (let next = takeNext(positions); next !== undefined; next = takeNext(positions))
@@ -447,12 +447,13 @@ test('waking many waiters takes several turns, and each gets the messages of the
   const channel = newReader(channels, ['a']).subscriber.subscriptions.get('a')!.channel;
   const answers: string[] = [];
   for (let i = 0; i < 200; i++) {
-    const messages: ChannelMessage[] = [];
+    const messages: string[] = [];
+    const take = ({ data }: ChannelMessage) => messages.push(data.toString());
     const wake = () => {
       blockLoop(1);
-      answers.push(messages.map(({ data }) => data.toString()).join());
+      answers.push(messages.join());
     };
-    waitForMessage(channels, { user: undefined, messages, channels: [channel], wake });
+    waitForMessage(channels, { user: undefined, take, channels: [channel], wake });
   }
   say(channels, 'a', 'x');
   assert.ok(answers.length > 0 && answers.length < 100, `${answers.length}`);
