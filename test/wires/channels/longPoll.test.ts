@@ -82,34 +82,42 @@ test('a poll is answered without messages after the ping interval, and in a shut
   assert.deepEqual(await waiting, { messages: [], last: id(0) });
 });
 
-test('a waiting poll receives as many messages of a turn as its answer has room for, and their position', patience, async t => {
-  const { port, publish, id, channels } = await startChannels(t, '--history', '0');
-  const waiting = pollChannel(port, '/channels/orders');
-  await until(() => channels.byName.get('orders')?.waiters.size === 1);
-  const text = 'x'.repeat(100_000);
-  await Promise.all(Array.from({ length: 10 }, () => publish('orders', text)));
-  const { messages, last } = await waiting;
-  assert.equal(messages.length, Math.ceil(pollWindow / text.length));
-  assert.equal(last, id(messages.length));
-  assert.deepEqual(await pollChannel(port, `/channels/orders?after=${last}`), {
-    messages: [],
-    gap: ['orders'],
-    last: id(10),
-  });
-});
+test(
+  'a waiting poll receives as many messages of a turn as its answer has room for, and their position',
+  patience,
+  async t => {
+    const { port, publish, id, channels } = await startChannels(t, '--history', '0');
+    const waiting = pollChannel(port, '/channels/orders');
+    await until(() => channels.byName.get('orders')?.waiters.size === 1);
+    const text = 'x'.repeat(100_000);
+    await Promise.all(Array.from({ length: 10 }, () => publish('orders', text)));
+    const { messages, last } = await waiting;
+    assert.equal(messages.length, Math.ceil(pollWindow / text.length));
+    assert.equal(last, id(messages.length));
+    assert.deepEqual(await pollChannel(port, `/channels/orders?after=${last}`), {
+      messages: [],
+      gap: ['orders'],
+      last: id(10),
+    });
+  },
+);
 
-test('a poll that a shutdown answers gets no second answer for a message of the same turn', patience, async t => {
-  const { port, publish, drain, channels } = await startChannels(t);
-  const socket = await connectTcp(port);
-  socket.write(requestBytes('GET', '/channels/orders'));
-  await until(() => channels.byName.get('orders')?.waiters.size === 1);
-  const published = publish('orders', 'one');
-  drain();
-  await published;
-  let received = '';
-  for await (const bytes of socket) received += bytes;
-  assert.equal(received.split('HTTP/1.1 ').length - 1, 1, received);
-});
+test(
+  'a poll that a shutdown answers gets no second answer for a message of the same turn',
+  patience,
+  async t => {
+    const { port, publish, drain, channels } = await startChannels(t);
+    const socket = await connectTcp(port);
+    socket.write(requestBytes('GET', '/channels/orders'));
+    await until(() => channels.byName.get('orders')?.waiters.size === 1);
+    const published = publish('orders', 'one');
+    drain();
+    await published;
+    let received = '';
+    for await (const bytes of socket) received += bytes;
+    assert.equal(received.split('HTTP/1.1 ').length - 1, 1, received);
+  },
+);
 
 test(
   'an answer is bounded, and the client gets the rest with the position it was given',
