@@ -300,10 +300,9 @@ export const costlyThreshold = connectionBudget / 8;
 export const throttledBudget = 2 * connectionBudget;
 
 /**
- * Work units are an estimate, so the clock also ends a stage (`stopTime` in core/fairness.ts). Cheap connections are read until
- * `readingTime` after the turn began, the other four classes until `heavyReadingTime`. Disconnects, deadlines, answers to waiting
- * polls and programs get the time until `turnTime`. Each of these stages gets at least `minStageTime`, so none starves: together
- * they take 8 ms at most, and each finishes its last piece of work.
+ * Work units are an estimate, so the clock also ends a stage (`stopTime` in core/fairness.ts). A turn reads cheap connections until
+ * `readingTime`, the other four classes until `heavyReadingTime`; disconnects, deadlines, polls and programs have until `turnTime`. But
+ * each stage gets at least `minStageTime`, so none starves, and finishes its last piece of work: together they take 8 ms at most.
  */
 export const readingTime = 4;
 export const heavyReadingTime = 2;
