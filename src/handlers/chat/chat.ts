@@ -11,7 +11,7 @@ import { dropIfUnused } from '../channels/channel.ts';
 import { channelNameFault } from '../channels/names.ts';
 import { commitPublications } from '../channels/publish.ts';
 import type { Channels } from '../channels/records.ts';
-import { type Name, newRoomRule, readName } from './names.ts';
+import { hasRooms, type Name, newRoomRule, readName } from './names.ts';
 import {
   type Chat,
   type ChatEncoder,
@@ -131,10 +131,12 @@ export function leaveChat(chat: Chat, connection: Connection): void {
   chat.users.delete(user.nick.key);
 }
 
-/** @returns why this name cannot be a room, a sentence; undefined if users may enter it */
-export function roomFault(chat: Chat, { text, key }: Name): string | undefined {
-  if (!chat.isRoom(key)) return `this server has no room ${text}; --rooms lists its rooms`;
-  return channelNameFault(key);
+/** @returns why users cannot enter this room, a sentence for them; undefined if they can */
+export function roomFault({ server, isRoom }: Chat, { text, key }: Name): string | undefined {
+  if (isRoom(key)) return channelNameFault(key);
+  return hasRooms(server.configuration.rooms)
+    ? `this server has no room ${text}`
+    : 'this server has no chat rooms';
 }
 
 /**

@@ -62,6 +62,11 @@ function foldOnce(text: string): string {
 /** The value of `--rooms` without rooms. */
 export const noRooms = 'none';
 
+/** @returns whether `--rooms` allows any room */
+export function hasRooms(patterns: readonly string[]): boolean {
+  return patterns.some(pattern => pattern !== noRooms);
+}
+
 /**
  * Which channels are rooms.
  * @param patterns names of rooms, in which `*` matches any characters; or `none`

@@ -44,13 +44,13 @@ test('--rooms says which channels are rooms, and entering another is refused wit
   const { port } = await startServerFor(t, '--rooms', 'pond', '--rooms', 'Team *');
   const ada = await connectUser(port, 'ada');
   ada.send(PacketCommand.SetRoom, 'orders', { uid: 7 });
-  assert.match(await ada.hear(), /^RESP_ERROR uid=7 p1=-1 p2=0 "this server has no room orders; --rooms /);
+  assert.equal(await ada.hear(), 'RESP_ERROR uid=7 p1=-1 p2=0 "this server has no room orders"');
   ada.send(PacketCommand.SetRoom, 'TEAM one', { uid: 8 });
   assert.equal(await ada.hear(), 'RESP_OK uid=8 p1=0 p2=0');
   const newt = await connectLines(port);
   newt.send('newt\n/who\nhello\n/join pond\n/who\n/quit\n');
   const lines = await newt.rest();
-  const from = lines.findIndex(line => line.startsWith('! this server has no room lobby'));
+  const from = lines.findIndex(line => line === '! this server has no room lobby');
   assert.ok(from >= 0, lines.join('\n'));
   assert.deepEqual(lines.slice(from + 1), [
     '! you are in no room; enter one with /join ROOM',
@@ -60,6 +60,17 @@ test('--rooms says which channels are rooms, and entering another is refused wit
     '* 1 in pond: newt',
     '* goodbye',
   ]);
+});
+
+test('with --rooms none, users read that the server has no chat rooms', async t => {
+  const { port } = await startServerFor(t, '--rooms', 'none');
+  const ada = await connectUser(port, 'ada');
+  ada.send(PacketCommand.SetRoom, 'lobby', { uid: 7 });
+  assert.equal(await ada.hear(), 'RESP_ERROR uid=7 p1=-1 p2=0 "this server has no chat rooms"');
+  const newt = await connectLines(port);
+  newt.send('newt\n/join pond\n/quit\n');
+  const refusals = (await newt.rest()).filter(line => line.startsWith('! '));
+  assert.deepEqual(refusals, ['! this server has no chat rooms', '! this server has no chat rooms']);
 });
 
 test('a pattern matches names by its parts in order, folded as names are', () => {
