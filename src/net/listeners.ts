@@ -35,7 +35,7 @@ export async function openListener(
     onAccept(server, socket, listener, mayAcceptMore(server));
   };
   net.on('connection', stream => accept(new StreamSocket(stream)));
-  await bind(net, address, isControl);
+  await bind(server, net, address, isControl);
   net.on('error', error => log('warn', 'accept failed', { error: error.message }));
   const bound = net.address() as AddressInfo | string | null;
   const isTcp = typeof bound === 'object' && bound !== null;
@@ -121,18 +121,25 @@ function acceptHandles(net: NetServer, takeSocket: (socket: HandleSocket) => voi
   };
 }
 
-async function bind(net: NetServer, address: ListenAddress, isPrivate: boolean): Promise<void> {
+async function bind(
+  server: Server,
+  net: NetServer,
+  address: ListenAddress,
+  isControl: boolean,
+): Promise<void> {
   try {
     if (address.transport === 'unix') {
       await removeStaleSocket(address.path);
-      await listenUnix(net, isPrivate ? { ...address, mode: 0o600 } : address);
+      await listenUnix(net, isControl ? { ...address, mode: 0o600 } : address);
     } else if (address.transport === 'inherited') {
       await listen(net, { fd: address.fd, backlog });
     } else {
       await listenTcp(net, address.host, address.port);
     }
   } catch (error) {
-    throw new Error(explain(error as NodeJS.ErrnoException, address, isPrivate));
+    const { code, message } = error as NodeJS.ErrnoException;
+    const option = optionNameFor(server, address, isControl, code === 'EADDRINUSE' ? '--port' : '--host');
+    throw new Error(explain(code, message, address, option));
   }
 }
 
@@ -202,31 +209,36 @@ async function removeStaleSocket(path: string): Promise<void> {
   if (!isLive) unlinkSync(path);
 }
 
-/** An error as a sentence: what failed, why, and what to do. */
-function explain(error: NodeJS.ErrnoException, address: ListenAddress, isPrivate: boolean): string {
+/** An error as a sentence: what failed, why, and what to do. @param option to choose another address */
+function explain(
+  code: string | undefined,
+  message: string,
+  address: ListenAddress,
+  option: string,
+): string {
   const where = showListenAddress(address);
   if (address.transport === 'inherited') {
-    return `cannot listen on ${where}: ${error.message}; it must be a listening socket that the parent process has left open`;
+    return `cannot listen on ${where}: ${message}; it must be a listening socket that the parent process has left open`;
   }
-  switch (error.code) {
+  switch (code) {
     case 'EADDRINUSE':
-      return `cannot listen on ${where}: another program uses it; stop that program, or choose another address with ${optionNameFor(address, isPrivate)}`;
+      return `cannot listen on ${where}: another program uses it; stop that program, or choose another address with ${option}`;
     case 'EACCES':
       // For a Unix socket, libuv reports a missing folder as EACCES.
       if (address.transport === 'unix' && isMissing(dirname(address.path)))
-        return `cannot listen on ${where}: there is no such folder; make it, or choose another with ${optionNameFor(address, isPrivate)}`;
+        return `cannot listen on ${where}: there is no such folder; make it, or choose another with ${option}`;
       return address.transport === 'unix'
-        ? `cannot listen on ${where}: permission denied; choose another with ${optionNameFor(address, isPrivate)}, in a folder that this user can write to`
+        ? `cannot listen on ${where}: permission denied; choose another with ${option}, in a folder that this user can write to`
         : `cannot listen on ${where}: permission denied; ports below 1024 need root, so choose a higher one`;
     case 'ENOTDIR':
-      return `cannot listen on ${where}: there is a file where a folder should be; choose another with ${optionNameFor(address, isPrivate)}`;
+      return `cannot listen on ${where}: there is a file where a folder should be; choose another with ${option}`;
     case 'EADDRNOTAVAIL':
-      return `cannot listen on ${where}: this machine does not have that address; give one of its own, or :: for all, with --host or --listen`;
+      return `cannot listen on ${where}: this machine does not have that address; choose an address of this machine, or :: for all, with ${option}`;
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return `cannot listen on ${where}: that host name is unknown; give an address of this machine, or :: for all, with --host or --listen`;
+      return `cannot listen on ${where}: that host name is unknown; choose an address of this machine, or :: for all, with ${option}`;
     default:
-      return `cannot listen on ${where}: ${error.message}`;
+      return `cannot listen on ${where}: ${message}`;
   }
 }
 
@@ -239,10 +251,16 @@ function isMissing(folder: string): boolean {
   }
 }
 
-/** The option that sets the address. Only the control socket is private. */
-function optionNameFor({ transport }: ListenAddress, isPrivate: boolean): string {
-  if (isPrivate) return '--control';
-  return transport === 'unix' ? '--listen' : '--port or --listen';
+/** The option that sets the address. @param part the option for a part of the usual address */
+function optionNameFor(
+  { configuration }: Server,
+  address: ListenAddress,
+  isControl: boolean,
+  part: '--host' | '--port',
+): string {
+  if (isControl) return '--control';
+  if (configuration.metricsListen.includes(address)) return '--metrics-listen';
+  return address.transport === 'unix' ? '--listen' : `${part} or --listen`;
 }
 
 /**

@@ -84,8 +84,14 @@ test('a server whose address is not this machine’s exits with 1 and says so', 
   assert.equal(status, 1);
   assert.match(
     stderr,
-    /^pollywog: cannot listen on tcp:\/\/192\.0\.2\.1:0: this machine does not have that address; give .*--host.*\n$/,
+    /^pollywog: cannot listen on tcp:\/\/192\.0\.2\.1:0: this machine does not have that address; choose .*--host.*\n$/,
   );
+});
+
+test('a wrong address of --metrics-listen names that option', () => {
+  const { status, stderr } = runToEnd('-p', '0', '--metrics-listen', 'tcp://192.0.2.1:0');
+  assert.equal(status, 1);
+  assert.match(stderr, / does not have that address; choose .* with --metrics-listen\n$/);
 });
 
 test('a server whose host name is unknown exits with 1 and says so', () => {
@@ -94,7 +100,7 @@ test('a server whose host name is unknown exits with 1 and says so', () => {
   assert.equal(status, 1);
   assert.match(
     stderr,
-    /^pollywog: cannot listen on tcp:\/\/pond\.invalid:0: that host name is unknown; give .*--host.*\n$/,
+    /^pollywog: cannot listen on tcp:\/\/pond\.invalid:0: that host name is unknown; choose .*--host.*\n$/,
   );
 });
 
