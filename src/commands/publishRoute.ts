@@ -12,7 +12,7 @@ import { contentFault, type PublicationOptions, publicationFault } from '../hand
 import { answerTo, publish } from '../handlers/channels/publish.ts';
 import type { Channels, Published } from '../handlers/channels/records.ts';
 import { quoted, UsageError } from '../options/error.ts';
-import { decodeText } from '../options/text.ts';
+import { decodeText, skipByteOrderMark } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { admittedFields, preflightFields } from '../protocol/http/crossOrigin.ts';
 import type { Head, HttpResponse } from '../protocol/http/head.ts';
@@ -210,7 +210,7 @@ function readContent(head: Head, body: Buffer): Content {
       return { kind: 'text', data: ownCopy(body) };
     case 'application/json':
       // RFC 8259 §8.1: a parser may ignore a byte order mark.
-      return { kind: 'json', data: ownCopy(beginsWithMark(body) ? body.subarray(3) : body) };
+      return { kind: 'json', data: ownCopy(skipByteOrderMark(body)) };
     case 'application/x-www-form-urlencoded':
       return readForm(body) ?? textOrBytes(body);
     case '':
@@ -219,10 +219,6 @@ function readContent(head: Head, body: Buffer): Content {
     default:
       return { kind: 'bytes', data: ownCopy(body) };
   }
-}
-
-function beginsWithMark(body: Buffer): boolean {
-  return body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
 }
 
 /** The body without spare room, as the message may be kept for long. */

@@ -30,6 +30,13 @@ export function decodeText(
   throw new UsageError(`${what} is not UTF-8: byte 0x${byte} at offset ${at}; ${remedy}`);
 }
 
+/** @returns the bytes after a byte order mark, if they begin with one */
+export function skipByteOrderMark(bytes: Buffer): Buffer {
+  return bytes.subarray(0, 3).equals(byteOrderMark) ? bytes.subarray(3) : bytes;
+}
+
+const byteOrderMark = Buffer.from('\ufeff');
+
 /** JSON can contain an unpaired surrogate, which UTF-8 cannot encode. */
 export function isWellFormed(text: string): boolean {
   return !/\p{Surrogate}/u.test(text);

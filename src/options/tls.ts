@@ -4,6 +4,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { maxPemFile } from '../protocol/limits.ts';
 import { UsageError } from './error.ts';
 import { whyUnreadable } from './file.ts';
+import { skipByteOrderMark } from './text.ts';
 
 interface TlsValues {
   readonly tlsCert: readonly string[];
@@ -79,13 +80,11 @@ async function readPem(file: NamedFile): Promise<Buffer> {
     if (about.size > maxPemFile) throw new Error('it is too large for certificates or a key; choose another');
     const pem = await readFile(file.file);
     // OpenSSL does not skip the byte order mark that some editors write.
-    return pem.subarray(0, 3).equals(byteOrderMark) ? pem.subarray(3) : pem;
+    return skipByteOrderMark(pem);
   } catch (error) {
     throw new UsageError(`${shown(file)} cannot be read: ${whyUnreadable(error)}`);
   }
 }
-
-const byteOrderMark = Buffer.from('\ufeff');
 
 function parseKey(file: NamedFile, pem: Buffer): KeyObject {
   try {
