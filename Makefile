@@ -62,7 +62,7 @@ build-tests: node_modules
 lint: node_modules ## check the format of every file, and lint it
 	$(bin)/biome check --error-on-warnings
 
-check: lint test ## format, lint, types, tests; with test-nodes-core, everything that CI runs
+check: lint test ## format, lint, types, tests; CI also runs test-nodes-core
 
 bench: build build-tests ## measure Pollywog, net, ws, uWebSockets.js and, for channels, nchan side by side (ROUNDS=3)
 	node build/test/bench/bench.js --rounds $(ROUNDS)

@@ -40,7 +40,8 @@ const wrong = (step: string, sentence: string, fault?: Fault): Finding => ({
 });
 
 /**
- * @param raw as the user wrote it: http, https, ws or wss; the path of a channel is left out
+ * @param raw as the user wrote it: http, https, ws or wss
+ * @returns the URL without the path of a channel
  * @throws UsageError
  */
 export function readCheckUrl(raw: string): string {
@@ -197,9 +198,9 @@ async function checkServer(target: CheckTarget, channel: string): Promise<readon
     const what = `the proxy answers ${status}, because it does not reach the server`;
     return [wrong('server', `${what}; start the server, or correct the port in the proxy`, 'backend')];
   }
-  if (isOfChannels(await ask(target, `/channels/${channel}?after=x`))) {
+  if (isChannelsRefusal(await ask(target, `/channels/${channel}?after=x`))) {
     target.socketPath = `/channels/${channel}?format=json`;
-    return explainPart(target);
+    return explainChannelsOnly(target);
   }
   if (status >= 300 && status < 400) {
     const where = answer.headers.location ?? 'another URL';
@@ -211,14 +212,14 @@ async function checkServer(target: CheckTarget, channel: string): Promise<readon
   return [wrong('server', `${what}; the proxy must remove the prefix from the path`, 'path')];
 }
 
-/** The refusal of a request with an invalid id, or of a page that may not connect. Rules of access are applied later. */
-function isOfChannels(answer: Answer | undefined): boolean {
+/** Recognizes the refusal of an invalid id, or of this origin. The server checks both before any rule of access. */
+function isChannelsRefusal(answer: Answer | undefined): boolean {
   return /not the id of a message|pages of this origin may not connect/.test(answer?.body ?? '');
 }
 
-/** The site is another server's, and the proxy passes only some paths on to the Pollywog. */
-async function explainPart(target: CheckTarget): Promise<readonly Finding[]> {
-  const findings = [ok('server', 'a Pollywog answers below /channels')];
+/** The proxy passes on only some paths to Pollywog; the rest of the site is another server's. */
+async function explainChannelsOnly(target: CheckTarget): Promise<readonly Finding[]> {
+  const findings = [ok('server', 'Pollywog answers under /channels')];
   const library = await ask(target, '/pollywog.js');
   if (library?.status !== 200)
     findings.push(note('library', 'the proxy does not pass on /pollywog.js, so pages cannot import it'));
@@ -267,7 +268,7 @@ function explainRefused({ status, body }: Answer): Finding {
 async function checkEcho(socket: OpenSocket, { timeout, socketPath }: CheckTarget): Promise<Finding> {
   socket.send(1, Buffer.from('{"unsubscribe":"pollywog-check"}'));
   let frame = await socket.next(timeout);
-  // A channel sends the position of the server before the answer.
+  // The first message of a channel is its position.
   const isPosition = socketPath !== '/echo' && frame !== undefined && frame !== 'lost' && frame.opcode !== 8;
   if (isPosition) frame = await socket.next(timeout);
   if (frame === undefined)

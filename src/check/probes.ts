@@ -10,7 +10,7 @@ export interface CheckTarget {
   readonly token: string | undefined;
   /** Milliseconds to wait for an answer. */
   readonly timeout: number;
-  /** Where a WebSocket gets an answer to each message: `/echo`, or a channel if the proxy passes on only channels. */
+  /** The WebSocket that answers each message: `/echo`, or a channel if the proxy passes on only channels. */
   socketPath: string;
 }
 

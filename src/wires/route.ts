@@ -74,7 +74,7 @@ export interface Route {
 /** A request whose head has arrived. */
 export interface Request {
   readonly head: Head;
-  /** Bytes of the head as it arrived, about as many as its strings take. */
+  /** Bytes of the head on the wire: roughly the memory of its strings. */
   readonly headSize: number;
   /** Undefined for handshakes and pages. */
   readonly route: Route | undefined;
@@ -133,7 +133,8 @@ export function respond(connection: Connection, response: HttpResponse): void {
 
 /**
  * Queues the head of the answer, and the body if it is given. Otherwise the body follows as `headers` describe, by
- * `Content-Length` or `Transfer-Encoding`, or the end of the connection ends it; after HEAD there is none. `endResponse` must follow.
+ * `Content-Length` or `Transfer-Encoding`, or the end of the connection ends it. An answer to HEAD has no body. `endResponse` must
+ * follow.
  */
 export function beginResponse(
   connection: Connection,

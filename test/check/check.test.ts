@@ -147,11 +147,11 @@ describe('check names the fault of a proxy, and the line that it prints repairs 
   }
 });
 
-/** The site of another server: nginx passes on only this location to the Pollywog. */
+/** A site of its own: nginx passes only this location on to Pollywog. */
 const channelsOnly = (location: string) =>
   `server { listen 80; location ${location} { ${toServer} ${fixes.upgrade.nginx} } location = /up { return 200; } }`;
 
-test('check tests a site whose proxy passes on only the channels, also from the URL of one', async t => {
+test('check tests the channels if the proxy passes on only those, also with the URL of a channel', async t => {
   const server = await startServerFor(t);
   const port = await startProxy(t, nginx, channelsOnly('/channels/'), server.port, '/up');
   for (const path of ['', '/channels', '/channels/orders']) {
@@ -168,7 +168,7 @@ test('check tests a site whose proxy passes on only the channels, also from the 
   );
 });
 
-test('check recognizes the channels of a site whose rules or origins refuse it', async t => {
+test('check recognizes channels that refuse it by a rule or by its origin', async t => {
   const rules = await startServerFor(t, '--allow', '/channels/**: subscribe=nobody');
   const ruled = await startProxy(t, nginx, channelsOnly('/channels'), rules.port, '/up');
   const found = await findings(`http://127.0.0.1:${ruled}`);

@@ -101,8 +101,8 @@ testExamples('channels', {
     );
     assert.equal(await firstLine(workshop, stream), 'retry: 250');
   },
-  // The extensions themselves are not here: this subscribes as that of htmx 2 does, to the event that the attributes name. A test
-  // of event streams sends the Accept of htmx 4.
+  // Without htmx: like the extension for htmx 2, this subscribes to the event that the attributes name. A test of event streams
+  // sends the Accept field of htmx 4.
   'html hx-ext': (t, code) => {
     const [, url] = /sse-connect="([^"]+)"/.exec(code) ?? [];
     const [, event] = /sse-swap="([^"]+)"/.exec(code) ?? [];

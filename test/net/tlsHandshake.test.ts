@@ -144,7 +144,7 @@ for (const sockets of ['auto', 'stream']) {
         ],
         [
           { ALPNProtocols: ['h2'] },
-          /no application protocol; the client offers other protocols than HTTP\/1\.1/,
+          /no application protocol; the client does not offer HTTP\/1\.1 in ALPN/,
         ],
         [{ rejectUnauthorized: true }, /./],
       ] as const;
@@ -161,7 +161,7 @@ for (const sockets of ['auto', 'stream']) {
       }
     });
 
-    test('with a reason in plain words if the client refuses the certificate', async () => {
+    test('in plain words if the client does not trust the certificate', async () => {
       const before = reasonsOf(server).length;
       const connectTo = ['-connect', `127.0.0.1:${server.port}`];
       spawnSync('openssl', ['s_client', ...connectTo, '-verify_return_error'], { input: '' });

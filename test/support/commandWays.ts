@@ -191,8 +191,8 @@ const spool: CommandWay = {
 };
 
 /**
- * Sends a command through stdin. Each way has the same result, and a process for each command would take a third of a second:
- * tests of other subjects use this. The outcome has no exit code; a command that fails has a sentence on stderr.
+ * Sends a command through stdin, for tests of other subjects: a process for each command would take a third of a second. The
+ * outcome has no exit code; if the command fails, stderr has the reason.
  */
 export function askServer(server: OpenServer, ...words: readonly string[]): Promise<Outcome> {
   return stdin.call(server, words);

@@ -59,7 +59,7 @@ const tools: readonly Tool[] = [
   { name: 'systemd-notify', package: 'systemd', isThere: () => onPath(['systemd-notify']) !== undefined },
   { name: 'unshare', package: 'util-linux', isThere: () => onPath(['unshare']) !== undefined },
   { name: 'man', package: 'man-db', isThere: () => onPath(['man']) !== undefined },
-  // It checks the metrics.
+  // promtool checks the format of the metrics.
   { name: 'promtool', package: 'prometheus', isThere: () => onPath(['promtool']) !== undefined },
   { name: 'websocketd', package: 'websocketd', isThere: () => onPath(['websocketd']) !== undefined },
   { name: 'prlimit', package: 'util-linux', isThere: () => onPath(['prlimit']) !== undefined },

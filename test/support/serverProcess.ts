@@ -82,7 +82,7 @@ export async function startServerWith(
   child.stderr!.setEncoding('utf8').on('data', text => {
     errors += text;
   });
-  // Each line is parsed once: a debug log is long, and is searched after each new line.
+  // Parses each line once: a debug log is long, and `untilLogged` searches it after each new line.
   const entries: Record<string, unknown>[] = [];
   let parsed = 0;
   const newestEntries = () => {

@@ -1,7 +1,6 @@
 /**
- * Ten thousand connections with random first bytes: the server ends each, serves all others, and leaks nothing. This takes
- * longest of all tests of this folder, mostly waiting. Files run in the order of their names: this one is early, so that others
- * run beside it.
+ * Ten thousand connections with random first bytes: the server ends each, serves all others, and leaks nothing. These
+ * tests take longest in this folder, and mostly wait. Files run in the order of their names, so this early one runs beside others.
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -139,7 +138,7 @@ async function assail({ port }: ServerProcess, random: Random, count: number): P
   return found;
 }
 
-/** Echoes until it is stopped, with pauses, since a busy client would take a processor from the others. @returns the number of echoes */
+/** Echoes while `goesOn`, with pauses: a busy client would take a processor from the others. @returns the number of echoes */
 async function echoWhile(client: RawClient, goesOn: () => boolean): Promise<number> {
   let rounds = 0;
   for (; goesOn(); rounds++) {

@@ -181,7 +181,7 @@ describe('X-Forwarded-For', limit, () => {
     [['192.0.2.1'], '203.0.113.7', undefined],
     [[], '203.0.113.7', undefined],
   ];
-  /** A server for each list of trusted networks. */
+  /** One for each list of trusted networks. */
   const servers = new Map<string, Promise<ServerProcess>>();
   function serverThatTrusts(networks: readonly string[]): Promise<ServerProcess> {
     const key = networks.join();
@@ -199,7 +199,7 @@ describe('X-Forwarded-For', limit, () => {
       const server = await serverThatTrusts(trusted);
       const path = `/echo/${index}`;
       const client = await connectRaw(server.port, { path, headers: { 'X-Forwarded-For': field } });
-      const { address } = await server.untilLogged(entry => entry['path'] === path);
+      const { address } = await server.untilLogged(entry => entry['event'] === 'opened' && entry['path'] === path);
       if (seen === undefined) assert.match(String(address), /^127\.0\.0\.1:\d+$/);
       else assert.equal(address, seen);
       client.destroy();

@@ -32,7 +32,7 @@ const webSocket: Run = ([url, token], after, signal, receive, setPing) =>
     signal.onabort = () => socket.close();
     socket.onopen = () => token && socket.send(JSON.stringify({ token }));
     socket.onclose = resolve;
-    // Node's `ws`, a common substitute for Node 20, ends the process if nobody listens for an error.
+    // The package `ws`, a common substitute in Node 20, throws if `error` has no listener.
     socket.onerror = resolve;
     socket.onmessage = ({ data }) => receive(JSON.parse(data));
     // The server answers it with an error, as it is no command.

@@ -87,7 +87,7 @@ export function newLongPolls(channels: Channels): Delivery {
   }
 
   function stop(request: Connection): void {
-    // It may have messages that it was not woken for yet.
+    // The poll may have messages already, and wait for its slice of a turn.
     polls.get(request)?.waiter.wake();
   }
 

@@ -132,7 +132,7 @@ test('HEAD and requests of other origins are answered without a stream', patienc
 });
 
 test(
-  'the answers to HEAD have no Content-Length, as those to GET have none, and the connection is kept',
+  'answers to HEAD have no Content-Length, like those to GET, and keep the connection open',
   patience,
   async t => {
     const { port } = await startChannels(t);
@@ -147,7 +147,7 @@ test(
   },
 );
 
-test('a stream wins over the page for a client that accepts both, as htmx 4 does', patience, async t => {
+test('a client that accepts pages and event streams, such as htmx 4, gets a stream', patience, async t => {
   const { port, publish, id } = await startChannels(t);
   const stream = await openEvents(port, '/channels/orders', { Accept: 'text/html, text/event-stream' });
   assert.deepEqual(await stream.next(), { retry: '250', id: id(0) });
