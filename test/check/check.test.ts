@@ -147,7 +147,7 @@ describe('check names the fault of a proxy, and the line that it prints repairs 
   }
 });
 
-/** A site of its own: nginx passes only this location on to Pollywog. */
+/** A site whose nginx passes only this location on to Pollywog. */
 const channelsOnly = (location: string) =>
   `server { listen 80; location ${location} { ${toServer} ${fixes.upgrade.nginx} } location = /up { return 200; } }`;
 

@@ -217,12 +217,12 @@ describe('a request is refused with its reason', () => {
 
   for (const [what, status, reason, path, headers, body = 'x'] of refusals) {
     test(what, async () => {
-      const before = await nextNumber();
+      const earlier = await nextNumber();
       const type = { 'Content-Type': 'text/plain' };
       const answer = await server.post(path, body, { ...type, ...headers });
       assert.deepEqual([answer.status, answer.id], [status, undefined]);
       assert.match(answer.error!, reason);
-      assert.equal(await nextNumber(), before + 1, 'nothing was published');
+      assert.equal(await nextNumber(), earlier + 1, 'nothing was published');
     });
   }
 
