@@ -210,12 +210,7 @@ async function removeStaleSocket(path: string): Promise<void> {
 }
 
 /** An error as a sentence: what failed, why, and what to do. @param option to choose another address */
-function explain(
-  code: string | undefined,
-  message: string,
-  address: ListenAddress,
-  option: string,
-): string {
+function explain(code: string | undefined, message: string, address: ListenAddress, option: string): string {
   const where = showListenAddress(address);
   if (address.transport === 'inherited') {
     return `cannot listen on ${where}: ${message}; it must be a listening socket that the parent process has left open`;

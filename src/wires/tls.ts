@@ -18,7 +18,10 @@ const handshakeFailure = Buffer.of(0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x28);
 /** Explanations of OpenSSL's most common reasons. */
 const meanings: readonly (readonly [reason: RegExp, meaning: string])[] = [
   [/alert (?:unknown ca|certificate unknown|bad certificate)/, 'the client does not trust the certificate'],
-  [/no application protocol/, 'the client does not offer HTTP/1.1 in ALPN, only other protocols such as HTTP/2'],
+  [
+    /no application protocol/,
+    'the client does not offer HTTP/1.1 in ALPN, only other protocols such as HTTP/2',
+  ],
 ];
 
 /** @param inside the wire of the decrypted bytes */

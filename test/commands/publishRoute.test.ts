@@ -257,7 +257,9 @@ test('the message does not have the byte order mark before its JSON', async t =>
   assert.match(await polled.text(), /"data":\{"order":17\}/);
 });
 
-test('a body that looks like a form of a million fields is published as text, without a slow search', { timeout: 20_000 }, async t => {
+test('a body that looks like a form of a million fields is published as text, without a slow search', {
+  timeout: 20_000,
+}, async t => {
   const server = await openPublishing(t);
   const answer = await server.post('/channels/a', `a=${'&data='.repeat(1_000_000)}!`, form);
   // A form has no exclamation mark.

@@ -142,10 +142,7 @@ for (const sockets of ['auto', 'stream']) {
           { maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'DEFAULT:@SECLEVEL=0' },
           /unsupported protocol/,
         ],
-        [
-          { ALPNProtocols: ['h2'] },
-          /no application protocol; the client does not offer HTTP\/1\.1 in ALPN/,
-        ],
+        [{ ALPNProtocols: ['h2'] }, /no application protocol; the client does not offer HTTP\/1\.1 in ALPN/],
         [{ rejectUnauthorized: true }, /./],
       ] as const;
       for (const [options, expected] of cases) {

@@ -199,7 +199,9 @@ describe('X-Forwarded-For', limit, () => {
       const server = await serverThatTrusts(trusted);
       const path = `/echo/${index}`;
       const client = await connectRaw(server.port, { path, headers: { 'X-Forwarded-For': field } });
-      const { address } = await server.untilLogged(entry => entry['event'] === 'opened' && entry['path'] === path);
+      const { address } = await server.untilLogged(
+        entry => entry['event'] === 'opened' && entry['path'] === path,
+      );
       if (seen === undefined) assert.match(String(address), /^127\.0\.0\.1:\d+$/);
       else assert.equal(address, seen);
       client.destroy();
