@@ -50,7 +50,7 @@ test('--rooms says which channels are rooms, and entering another is refused wit
   const newt = await connectLines(port);
   newt.send('newt\n/who\nhello\n/join pond\n/who\n/quit\n');
   const lines = await newt.rest();
-  const from = lines.findIndex(line => line === '! this server has no room lobby');
+  const from = lines.indexOf('! this server has no room lobby');
   assert.ok(from >= 0, lines.join('\n'));
   assert.deepEqual(lines.slice(from + 1), [
     '! you are in no room; enter one with /join ROOM',
