@@ -16,7 +16,7 @@ import type { InnocentReport } from '../soak/innocent.ts';
 import { hoards } from '../soak/load/hoards.ts';
 import type { Counts } from '../soak/load/load.ts';
 import { strangerNames } from '../soak/load/loads.ts';
-import { askInfo, loggedErrors } from '../soak/place.ts';
+import { askInfo, loggedErrors, niced } from '../soak/place.ts';
 import { memoryBar } from '../soak/report.ts';
 import { startInnocents, watchMemory } from '../soak/soak.ts';
 import { assertServes } from '../support/echoProbe.ts';
@@ -69,7 +69,7 @@ export async function hoardMemory(
   const innocents = await startInnocents([server.port]);
   const hoarders = Math.ceil(strangers / hoards.length);
   const target = { port: server.port, modules: '', spool: '', data: '', hoarders };
-  const generators = startGenerators(target, only);
+  const generators = startGenerators(target, only, niced);
   test.after(() => generators.kill());
   const before = residentMemory(server.pid);
   const memory = watchMemory(place);

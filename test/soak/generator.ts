@@ -1,12 +1,8 @@
 /** A process that makes the loads of one group: node generator.js GROUP NAMES TARGET. It exits with its parent. */
-import { constants, setPriority } from 'node:os';
 import type { Counts, Target } from './load/load.ts';
 import { groups } from './load/loads.ts';
 
 const reportEvery = 500;
-
-// The server and the innocent clients get the CPU before the loads.
-setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 
 const [group = '', names = '', target = ''] = process.argv.slice(2);
 const chosen: readonly string[] = JSON.parse(names);

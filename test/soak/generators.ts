@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Counts, Load, Target } from './load/load.ts';
 import { groups } from './load/loads.ts';
+import type { Launcher } from './place.ts';
 
 const script = fileURLToPath(new URL('./generator.js', import.meta.url));
 
@@ -22,7 +23,11 @@ export interface Generators {
 }
 
 /** @param chosen names of loads */
-export function startGenerators(target: Target, chosen: readonly string[]): Generators {
+export function startGenerators(
+  target: Target,
+  chosen: readonly string[],
+  [command, ...words]: Launcher,
+): Generators {
   const loads = Object.entries(groups).map(
     ([group, all]) => [group, all.filter(({ name }) => chosen.includes(name))] as const,
   );
@@ -30,7 +35,10 @@ export function startGenerators(target: Target, chosen: readonly string[]): Gene
   const reports = new Map<string, Record<string, Counts>>();
   for (const [name, own] of loads) {
     if (own.length === 0) continue;
-    const child = fork(script, [name, JSON.stringify(chosen), JSON.stringify(target)]);
+    const child = fork(script, [name, JSON.stringify(chosen), JSON.stringify(target)], {
+      execPath: command,
+      execArgv: [...words, process.execPath],
+    });
     child.on('message', report => reports.set(name, report as Record<string, Counts>));
     children.set(name, child);
   }

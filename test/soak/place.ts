@@ -28,7 +28,14 @@ export interface PlaceOptions {
   readonly pollTimeout: string;
   /** `--max-memory`, in MiB. */
   readonly maxMemory: number;
+  readonly loadsUnder: Launcher;
 }
+
+/** The command that runs the processes of the loads, with its arguments: it gives them a low priority. */
+export type Launcher = readonly [string, ...string[]];
+
+/** The server and the innocent clients get the CPU before the loads. */
+export const niced: Launcher = ['nice', '-n', '10'];
 
 /** A module that reports the memory of Node's buffers, garbage included, and its maximum since the last report. */
 const memoryModule = `
@@ -44,7 +51,7 @@ const memoryModule = `
   }, 20).unref();
 `;
 
-export async function openPlace({ pollTimeout, maxMemory }: PlaceOptions): Promise<Place> {
+export async function openPlace({ pollTimeout, maxMemory, loadsUnder }: PlaceOptions): Promise<Place> {
   const folder = temporaryFolder();
   const path = (name: string) => join(folder, name);
   for (const name of ['modules', 'data', 'temporary']) mkdirSync(path(name));
@@ -77,11 +84,10 @@ export async function openPlace({ pollTimeout, maxMemory }: PlaceOptions): Promi
     'log-level': 'warn',
     'log-format': 'json',
   };
-  // Floods are a load, and have the priority of the processes that make the others (generator.ts).
   const programs = [
     'cat=cat',
-    `stdout=${program('stdout', 'nice -n 10 yes output')}`,
-    `stderr=${program('stderr', 'nice -n 10 yes error >&2')}`,
+    `stdout=${program('stdout', `${loadsUnder.join(' ')} yes output`)}`,
+    `stderr=${program('stderr', `${loadsUnder.join(' ')} yes error >&2`)}`,
   ];
   const words = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
   const server = await startServerWith(
