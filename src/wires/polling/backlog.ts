@@ -73,7 +73,13 @@ export interface Backlog {
   rangeCount: number;
   /** The close frame, as JSON shows it, once one was added. */
   closing: string | undefined;
+  /** For `recentShareOf`: a result of `shareOf`, the backlog's size at that time, and the calls since. */
+  share: number;
+  sizeOfShare: number;
+  shareAge: number;
 }
+
+let backlogCount = 0;
 
 const noBlock = newBlock(newLastingChunk(newArenaUse(), 0));
 
@@ -97,6 +103,10 @@ export function newBacklog(arena: ArenaUse): Backlog {
     removed: 0,
     rangeCount: 0,
     closing: undefined,
+    share: 0,
+    sizeOfShare: 0,
+    // An eviction computes an eighth of all shares, not all of them in the same turn.
+    shareAge: backlogCount++ % maxShareAge,
   };
 }
 
@@ -275,6 +285,23 @@ export function shareOf({ head }: Backlog): number {
     if (range.block !== noBlock) share += shareOfChunk(range.block.chunk);
   }
   return share;
+}
+
+/** Calls of `recentShareOf` between two computations. */
+const maxShareAge = 8;
+
+/**
+ * A recent result of `shareOf`. It is computed again if the size has doubled or halved, and at every eighth call, because other
+ * backlogs may have dropped their frames: the ranges of ten thousand sessions take several milliseconds to visit.
+ */
+export function recentShareOf(backlog: Backlog): number {
+  const { size, sizeOfShare } = backlog;
+  if (++backlog.shareAge >= maxShareAge || size > 2 * sizeOfShare || 2 * size < sizeOfShare) {
+    backlog.share = shareOf(backlog);
+    backlog.sizeOfShare = size;
+    backlog.shareAge = 0;
+  }
+  return backlog.share;
 }
 
 /**

@@ -28,8 +28,8 @@ import {
   newBacklog,
   overheadOf,
   pauseBacklog,
+  recentShareOf,
   removeUntil,
-  shareOf,
 } from './backlog.ts';
 
 /** A request that waits for messages to carry to the client. */
@@ -286,7 +286,7 @@ export class PolledSocket implements Socket {
 
   /** The session's part of the memory of its frames, which other sessions may share. */
   share(): number {
-    return shareOf(this.backlog);
+    return recentShareOf(this.backlog);
   }
 
   /** Frees all unacknowledged messages. */

@@ -11,6 +11,7 @@ import {
   nextMessage,
   overheadOf,
   pauseBacklog,
+  recentShareOf,
   removeUntil,
   shareOf,
 } from '../../../src/wires/polling/backlog.ts';
@@ -177,6 +178,21 @@ describe('the backlog of a polling client', () => {
       rest.push(cursor.bytes.toString('utf8', cursor.from, cursor.to));
     assert.deepEqual(rest, ['two', 'three', 'four']);
   });
+});
+
+test('a recent share follows the backlog’s own size at once, and other backlogs after a few calls', () => {
+  const chunk = newLastingChunk(arena, 1000);
+  frame(opcode.binary, Buffer.alloc(900), unmasked).copy(chunk.bytes);
+  const [backlog, other] = [newBacklog(arena), newBacklog(arena)];
+  assert.equal(recentShareOf(backlog), 0);
+  for (const one of [backlog, other]) addFrames(one, chunk, 0, 904, 1);
+  assert.equal(recentShareOf(backlog), 500);
+  clearBacklog(other);
+  const shares = Array.from({ length: 8 }, () => recentShareOf(backlog));
+  assert.deepEqual(shares.slice(0, 7), Array(7).fill(500));
+  assert.equal(shares[7], 1000);
+  clearBacklog(backlog);
+  assert.equal(recentShareOf(backlog), 0);
 });
 
 test('shared frames are counted once, and in the end by the last backlog that has them', () => {
