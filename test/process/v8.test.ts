@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { test } from 'node:test';
-import { startServerWith } from '../support/serverProcess.ts';
+import { startServerFor, startServerWith } from '../support/serverProcess.ts';
 
 const MiB = 1024 * 1024;
 
@@ -43,4 +45,15 @@ test('V8 does not optimize a function after only a thousand calls', () => {
   const { stdout, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
   assert.equal(stderr, '', 'V8 knows the setting');
   assert.equal(Number(stdout) & turboFanBits, 0, `status ${stdout}`);
+});
+
+test("the loop's thread comes before V8's helper threads: their nice value is higher by 5", async t => {
+  const server = await startServerFor(t);
+  const nice = getPriority(server.pid);
+  const helpers = readdirSync(`/proc/${server.pid}/task`)
+    .map(Number)
+    .filter(thread => thread !== server.pid);
+  assert.equal(nice, getPriority(), 'that of the process which started it');
+  assert.ok(helpers.length >= 4, `${helpers.length} threads`);
+  for (const thread of helpers) assert.equal(getPriority(thread), Math.min(nice + 5, 19));
 });
