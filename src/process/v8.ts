@@ -35,13 +35,14 @@ export function compileLater(): void {
   if (isCountedInBytes) setFlagsFromString(`--interrupt-budget=${3 * 66 * 1024}`);
 }
 
-/** Added to the server's nice value: a helper thread gets a third of the CPU time that the loop gets, if they compete for it. */
+/** Added to the server's nice value: a helper that competes with the loop gets a third as much CPU time. */
 const helperNiceness = 5;
 
 /**
- * Lowers the priority of V8's helper threads, which mark and sweep the heap and compile functions. The kernel often wakes them on
- * the loop's processor, even if others are idle, where each would take up to 4 ms at a time. Their priority must not be much
- * lower: the loop waits for the end of their work, and other programs may keep them from it.
+ * Lowers the priority of V8's helper threads, which mark and sweep the heap and compile functions. The kernel often wakes a helper
+ * on the loop's processor, even if another one is idle, and the loop then waits for up to 4 ms. In the soak, this was most of the
+ * 12% of its time in which the loop waited for a processor. A much lower priority would be worse if other programs keep the machine
+ * busy: the collector waits for its helpers.
  */
 function lowerHelperThreads(): void {
   if (process.platform !== 'linux') return;
