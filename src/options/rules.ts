@@ -31,6 +31,9 @@ export interface Rule {
   readonly grants: Readonly<Partial<Record<Right, Who>>>;
 }
 
+/** Parts between slashes that no path has when a rule is compared with it: the path of the folder `/docs/` is `/docs`. */
+const unmatched: readonly string[] = ['', '.', '..'];
+
 /** @throws UsageError that says what is wrong */
 function parseRule(line: string): Rule {
   const colon = line.lastIndexOf(':');
@@ -43,6 +46,11 @@ function parseRule(line: string): Rule {
   const source = line.slice(0, colon).trim();
   if (/%[0-9a-f]{2}/i.test(source))
     throw fault(line, 'write characters as they are, not percent-encoded: paths are decoded first');
+  if (source !== '/' && source.split('/').some((part, at) => at > 0 && unmatched.includes(part)))
+    throw fault(
+      line,
+      'it covers nothing: no path has "//", ends in a slash, or has the parts "." and ".."; write a folder as /docs, and everything below it as /docs/**',
+    );
   const pattern = parsePattern(source);
   if (typeof pattern === 'string') throw fault(line, pattern);
   const grants: Partial<Record<Right, Who>> = {};

@@ -34,6 +34,13 @@ describe('a rule', () => {
     ['/quiz: connect=subscribers', /connect=subscribers would refuse everyone/],
     ['/c: subscribe=commands', /only publish can be for commands; use subscribe=nobody/],
     ['/a%20b: connect=user', /write characters as they are, not percent-encoded/],
+    [
+      '/docs/: connect=user',
+      /it covers nothing: no path .* ends in a slash.*; write a folder as \/docs, and everything below it as \/docs\/\*\*/,
+    ],
+    ['/a//b: connect=user', /it covers nothing/],
+    ['/a/./b: connect=user', /it covers nothing/],
+    ['/a/..: connect=user', /it covers nothing/],
     ['/a***: connect=user', /not \*\*\*/],
     ['/{name}: connect=user', /the only name in braces is \{user\}/],
   ];
