@@ -14,7 +14,7 @@ import type { Head } from '../protocol/http/head.ts';
 import { redact } from '../protocol/http/redact.ts';
 import { workUnits } from '../protocol/workUnits.ts';
 import type { Entry } from '../records/entry.ts';
-import type { Claim, Identity, Need } from '../records/identity.ts';
+import type { Claim, Need } from '../records/identity.ts';
 import type { Connection, Server } from '../records/records.ts';
 import { openAccess } from './access.ts';
 import { type App, type AppQuestion, askApp, forgetUser, hasApp, openApp } from './app.ts';
@@ -22,7 +22,7 @@ import type { AppAnswer } from './appReply.ts';
 import { readCredentials, tokenInHead } from './credentials.ts';
 import { verifyToken } from './jwt.ts';
 import type { Access, Credentials, Decision } from './records.ts';
-import { decide } from './rights.ts';
+import { decideNeed } from './rights.ts';
 import { publisherOf, type Tokens } from './tokens.ts';
 
 /** Reads the table of rights, the keys and the address of the app, now and at every reload. @throws UsageError */
@@ -195,25 +195,6 @@ function applyAnswer(connection: Connection, answer: AppAnswer): ProtocolError |
         app: answer.why,
       });
   }
-}
-
-/** Decides by the rule for the path or, without one, by the rule for its parent. */
-function decideNeed(access: Access, need: Need, identity: Identity | undefined): Decision {
-  const { right, path, parentPath, isSubscriber, needsUser } = need;
-  const decision = decide(access, right, path, identity, isSubscriber);
-  const decided =
-    decision.rule === 'default' && parentPath !== undefined
-      ? decide(access, right, parentPath, identity)
-      : decision;
-  if (!decided.isAllowed || needsUser !== true || identity !== undefined) return decided;
-  return {
-    isAllowed: false,
-    rule: '--nick user',
-    who: 'user',
-    needsIdentity: true,
-    refusal: 'identify',
-    sentence: 'sign in to connect here',
-  };
 }
 
 function refusalOf({ refusal, rule, sentence }: Decision): ProtocolError {

@@ -1,5 +1,6 @@
 /** The table of rights: who may do what on which path. */
 import { matchesPattern } from '../protocol/pattern.ts';
+import type { Need } from '../records/identity.ts';
 import type { Access, Decision, Identity, Right, Who } from './records.ts';
 
 /** Who has a right if no rule decides. */
@@ -36,6 +37,29 @@ export function decide(
     return judge(line, who, { right, path, identity, isSubscriber, isOther });
   }
   return judge('default', defaultGrants[right], { right, path, identity, isSubscriber, isOther: false });
+}
+
+/** Decides by the rule for the path or, without one, by the rule for its parent. */
+export function decideNeed(
+  access: Pick<Access, 'rules'>,
+  need: Need,
+  identity: Identity | undefined,
+): Decision {
+  const { right, path, parentPath, isSubscriber, needsUser } = need;
+  const decision = decide(access, right, path, identity, isSubscriber);
+  const decided =
+    decision.rule === 'default' && parentPath !== undefined
+      ? decide(access, right, parentPath, identity)
+      : decision;
+  if (!decided.isAllowed || needsUser !== true || identity !== undefined) return decided;
+  return {
+    isAllowed: false,
+    rule: '--nick user',
+    who: 'user',
+    needsIdentity: true,
+    refusal: 'identify',
+    sentence: 'sign in to connect here',
+  };
 }
 
 interface Question {

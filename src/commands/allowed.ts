@@ -1,6 +1,7 @@
 /** `pollywog allowed USER PATH`: which rule of the configuration decides each right. It asks no server. */
+import { connectNeed, fileNeeds } from '../access/needs.ts';
 import type { Identity } from '../access/records.ts';
-import { decide } from '../access/rights.ts';
+import { decideNeed } from '../access/rights.ts';
 import { userFault } from '../access/users.ts';
 import type { Arguments } from '../options/arguments.ts';
 import { type Environment, readEnvironment } from '../options/environment.ts';
@@ -9,8 +10,11 @@ import { chooseFile, readFile } from '../options/file.ts';
 import { type OptionTable, readValues } from '../options/option.ts';
 import { type Right, rights } from '../options/rules.ts';
 import { serverOptions } from '../options/table.ts';
-import { percentDecode } from '../protocol/http/path.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { firstSegment, percentDecode } from '../protocol/http/path.ts';
 import { type Pattern, parsePattern } from '../protocol/pattern.ts';
+import type { Need } from '../records/identity.ts';
+import { folderPage, readSitePath } from '../wires/static/site.ts';
 import { wordOptions } from './commands.ts';
 
 export const allowedOptions = {
@@ -21,8 +25,16 @@ export const allowedOptions = {
 
 const usage = 'usage: pollywog allowed USER PATH; USER is - for a client without a user';
 
+/** Options that distinguish the paths of handlers from those of a site's files. */
+const pathOptions = {
+  static: serverOptions.static,
+  exec: serverOptions.exec,
+  execShared: serverOptions.execShared,
+} as const satisfies OptionTable;
+
 /**
  * @param usualFiles the places of a configuration file, if `--config` names none
+ * @param handlers the names of the built-in handlers
  * @returns a line for each right, or JSON
  * @throws UsageError
  */
@@ -30,6 +42,7 @@ export function showAllowed(
   { given, words }: Arguments<string>,
   env: Environment,
   usualFiles: readonly string[],
+  handlers: readonly string[],
 ): string {
   const [user, path, extra] = words;
   if (user === undefined || path === undefined || extra !== undefined) throw new UsageError(usage);
@@ -43,7 +56,15 @@ export function showAllowed(
   const configFile = chooseFile(readValues({ config: allowedOptions.config }, sources).config, usualFiles);
   if (configFile !== undefined) sources.push(readFile(configFile));
   const { allow, json } = readValues(allowedOptions, sources);
-  const answers = rights.map(right => answer({ rules: allow }, right, decoded, user));
+  const site = readValues(pathOptions, sources);
+  const programs = [...site.exec, ...site.execShared].map(({ name }) => name);
+  const handler = firstSegment(decoded);
+  const isFile = site.static !== '' && ![...handlers, ...programs].includes(handler);
+  const answers = rights.map(right => {
+    const needs =
+      right === 'connect' ? connectNeeds(path, isFile ? undefined : handler) : [{ right, path: decoded }];
+    return answer({ rules: allow }, right, needs, user);
+  });
   if (json) return JSON.stringify(answers);
   const width = Math.max(...answers.map(({ allowed }) => allowed.length));
   return answers
@@ -58,9 +79,31 @@ interface Answer {
   readonly rule: string;
 }
 
-function answer(access: Parameters<typeof decide>[0], right: Right, path: string, user: string): Answer {
-  const ask = (granted: readonly Pattern[], isSubscriber: boolean) =>
-    decide(access, right, path, user === '-' ? undefined : userWith(user, granted), isSubscriber);
+/**
+ * The rights that the server requires for this path.
+ * @param handler undefined: it is the path of a file
+ * @throws UsageError if the server refuses every request for the path
+ */
+function connectNeeds(path: string, handler: string | undefined): readonly Need[] {
+  try {
+    return handler === undefined ? fileNeeds(readSitePath(path), folderPage) : [connectNeed(handler, path)];
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    throw new UsageError(`the server refuses ${quoted(path)} with ${error.code}: ${error.message}`);
+  }
+}
+
+function answer(
+  access: Parameters<typeof decideNeed>[0],
+  right: Right,
+  needs: readonly Need[],
+  user: string,
+): Answer {
+  const ask = (granted: readonly Pattern[], isSubscriber: boolean) => {
+    const identity = user === '-' ? undefined : userWith(user, granted);
+    const decisions = needs.map(need => decideNeed(access, { ...need, isSubscriber }, identity));
+    return decisions.find(({ isAllowed }) => !isAllowed) ?? decisions[0]!;
+  };
   const { isAllowed, rule, who } = ask([], false);
   const allowed = () => {
     if (isAllowed) return 'yes';

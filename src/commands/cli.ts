@@ -54,7 +54,9 @@ export async function runCommandLine(
     case 'check':
       return runCheckCommand(argumentsOf('check', argv, checkOptions), print);
     case 'allowed':
-      return print(showAllowed(argumentsOf('allowed', argv, allowedOptions), env, usual.configFiles));
+      return print(
+        showAllowed(argumentsOf('allowed', argv, allowedOptions), env, usual.configFiles, handlers),
+      );
     case 'explain':
       return print(showExplanation(argumentsOf('explain', argv, explainOptions), showsColours(env)));
     case 'inspect':

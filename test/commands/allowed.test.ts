@@ -72,11 +72,40 @@ describe('allowed', () => {
     });
   });
 
+  test('decides as the server does for a path below that of a handler, and for the page of a folder', async () => {
+    const connect = async (path: string, ...rules: string[]) => {
+      const { stdout } = await run([
+        ...['allowed', '-', path, '--config', site],
+        ...rules.flatMap(rule => ['--allow', rule]),
+      ]);
+      return stdout.split('\n', 1)[0]!.replace(/ {2,}/g, ' ');
+    };
+    const site = join(temporaryFolder(), 'site.json');
+    writeFileSync(site, JSON.stringify({ exec: 'game=cat' }));
+    const below = 'connect no /channels: connect=user';
+    for (const path of ['/channels/news', '/channels/a/b', '/%63hannels/news'])
+      assert.equal(await connect(path, '/channels: connect=user'), below, path);
+    assert.equal(await connect('/game/table-7/', '/game: connect=user'), 'connect no /game: connect=user');
+    const both = ['/game/table-*: connect=anyone', '/game: connect=user'];
+    assert.equal(await connect('/game/table-7/', ...both), 'connect yes /game/table-*: connect=anyone');
+    assert.equal(await connect('/echo/', '/echo: connect=user'), 'connect no /echo: connect=user');
+
+    writeFileSync(site, JSON.stringify({ exec: 'game=cat', static: '.' }));
+    assert.equal(await connect('/game/table-7', '/game: connect=user'), 'connect no /game: connect=user');
+    assert.equal(
+      await connect('/docs/plan.txt', '/docs: connect=user'),
+      'connect yes default: connect=anyone',
+    );
+    for (const rule of ['/docs: connect=user', '/docs/index.html: connect=user', '/docs/**: connect=user'])
+      assert.equal(await connect('/docs/', rule), `connect no ${rule}`);
+  });
+
   const wrong: [string[], RegExp][] = [
     [['17'], /^pollywog: usage: pollywog allowed USER PATH; USER is - for a client without a user\n$/],
     [['17', '/a', '/b'], /usage: pollywog allowed USER PATH/],
     [['17', 'orders'], /"orders" is not the path of a URL, such as \/channels\/news or \/echo/],
     [['17', '/a%ff'], /is not the path of a URL/],
+    [['17', '/echo/../x'], /the server refuses "\/echo\/\.\.\/x" with 400: the parts of the path/],
     [['', '/a'], /"" is not a user: the name of a user has 1 to 200 characters/],
     [['17', '/a', '--port', '1'], /--port is not an option of allowed/],
     [

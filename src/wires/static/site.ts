@@ -44,6 +44,9 @@ export function openSite(directory: string, followsLinks: boolean): Site {
   }
 }
 
+/** The page of a folder. */
+export const folderPage = 'index.html';
+
 const noSuchFile = 'no such file';
 
 /**

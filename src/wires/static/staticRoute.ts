@@ -32,12 +32,9 @@ import {
   type OpenFiles,
   sendFile,
 } from './fileBody.ts';
-import { openSite, openSiteFile, readSitePath, type Site, type SiteFile } from './site.ts';
+import { folderPage, openSite, openSiteFile, readSitePath, type Site, type SiteFile } from './site.ts';
 
 const methods = 'GET, HEAD, OPTIONS';
-
-/** The page of a folder. */
-const folderPage = 'index.html';
 
 /** @throws UsageError if the folder does not exist */
 export function newStaticRoute(server: Server): Route {
