@@ -1,10 +1,11 @@
 /** Access as configured: the table of rights and the keys. */
 import { log } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';
+import { quoted } from '../options/error.ts';
 import type { Rule } from '../options/rules.ts';
 import type { Server } from '../records/records.ts';
 import { readKeys } from './keys.ts';
-import type { Access } from './records.ts';
+import type { Access, Key } from './records.ts';
 
 /**
  * Reads the table and the keys now and at every reload.
@@ -18,14 +19,26 @@ export function openAccess({ configuration, reloadables }: Server): Access {
     async prepare(next) {
       const read = readAccess(next);
       return () => {
+        const changes = changesOf(access.keys, read.keys);
         Object.assign(access, read);
         warnWithoutKeys(next);
         warnWithoutUsers(next);
-        return [];
+        return changes;
       };
     },
   });
   return access;
+}
+
+/** Sentences without the keys. */
+function changesOf(before: readonly Key[], after: readonly Key[]): string[] {
+  const missingIn = (list: readonly Key[]) => (one: Key) =>
+    list.every(other => other.id !== one.id || !other.key.equals(one.key));
+  const show = ({ algorithm, id }: Key) => (id === undefined ? algorithm : `${algorithm} ${quoted(id)}`);
+  return [
+    ...after.filter(missingIn(before)).map(one => `key added: ${show(one)}`),
+    ...before.filter(missingIn(after)).map(one => `key removed: ${show(one)}`),
+  ];
 }
 
 function readAccess({ allow, authKey, authIssuer, authAudience, tokenCookie }: Configuration): Access {

@@ -38,12 +38,21 @@ export function openTokens({ configuration, reloadables }: Server): Tokens {
     async prepare(next) {
       const read = readTokens(next);
       return () => {
+        const changes = changesOf(tokens, read);
         Object.assign(tokens, read);
-        return [];
+        return changes;
       };
     },
   });
   return tokens;
+}
+
+/** Sentences without the tokens. A token that is new or gone belongs to an option that has changed. */
+function changesOf(before: Omit<Tokens, 'guesses'>, after: Omit<Tokens, 'guesses'>): string[] {
+  const names = ['api', 'publish', 'read', 'metrics'] as const;
+  return names
+    .filter(name => before[name] !== undefined && after[name] !== undefined && before[name] !== after[name])
+    .map(name => `${name} token replaced`);
 }
 
 function readTokens(configuration: Configuration): Omit<Tokens, 'guesses'> {

@@ -57,7 +57,11 @@ describe('a token', () => {
 
     writeFileSync(server.tokenFile, next);
     assert.deepEqual([await exitWith(server.token), await exitWith(next)], [0, 1]);
-    assert.equal((await askServer(server, 'reload')).stderr, '');
+    const reloaded = await askServer(server, 'reload');
+    assert.equal(reloaded.stderr, '');
+    assert.match(reloaded.stdout, /api token replaced/);
+    assert.doesNotMatch(reloaded.stdout, new RegExp(next));
+    assert.doesNotMatch((await askServer(server, 'reload')).stdout, /replaced/);
     assert.deepEqual([await exitWith(server.token), await exitWith(next)], [1, 0]);
 
     truncateSync(server.tokenFile);

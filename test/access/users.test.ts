@@ -340,8 +340,9 @@ test(
     assert.equal((await reload(server))['event'], 'reload failed');
     assert.deepEqual([await statusOf('HS256'), await statusOf('EdDSA')], [201, 401]);
     writeFileSync(key, pemOf(sitePairs.EdDSA.publicKey));
-    assert.equal((await reload(server))['event'], 'reloaded');
+    assert.equal((await reload(server))['changed'], 'key added: EdDSA; key removed: HS256');
     assert.deepEqual([await statusOf('HS256'), await statusOf('EdDSA')], [401, 201]);
+    assert.equal((await reload(server))['changed'], 'nothing');
     client.socket.send('still here');
     assert.equal(await client.next(), 'still here');
     client.socket.terminate();
