@@ -16,7 +16,7 @@ import { serverLoop } from './core/serverLoop.ts';
 import { drainServer, stopServer } from './core/shutdown.ts';
 import { closeAccessLog, openAccessLog } from './diagnostics/accessLog.ts';
 import { closeRecordings, startRecording } from './diagnostics/recordings.ts';
-import { traceConnection } from './diagnostics/trace.ts';
+import { openTrace } from './diagnostics/trace.ts';
 import { startRechecks } from './handlers/authorize.ts';
 import { closeChannels, openChannels } from './handlers/channels/channels.ts';
 import { neededBy } from './handlers/channels/subscribers.ts';
@@ -79,7 +79,7 @@ async function assemble(
   const { configuration } = server;
   openAccessLog(server);
   releases.push(() => closeAccessLog(server));
-  if (configuration.trace) traceConnection(server.trace, 'all');
+  openTrace(server);
   startRecording(server);
   releases.push(() => closeRecordings(server));
 

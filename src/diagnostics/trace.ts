@@ -30,6 +30,7 @@ import { refusalLine } from '../explain/refusals.ts';
 import { describeWrite, newWrittenStream, skipHead, type WrittenStream } from '../explain/writtenBytes.ts';
 import { type LogFields, log } from '../log/log.ts';
 import { printableLine } from '../log/printable.ts';
+import type { Configuration, Reloadable } from '../options/configuration.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { parseResponseHead } from '../protocol/http/head.ts';
 import { absoluteMaxHeader } from '../protocol/limits.ts';
@@ -102,6 +103,29 @@ export function newTrace(taps: Taps): Trace {
     ...{ held: 0, second: 0, lines: 0, skipped: 0 },
   };
   return trace;
+}
+
+/** The part of the server that the trace needs. */
+interface Owner {
+  readonly configuration: Configuration;
+  readonly reloadables: Reloadable[];
+  readonly trace: Trace;
+}
+
+/** Follows `--trace` at the start, and when a reload changes it. Otherwise a reload keeps what the command `trace` has chosen. */
+export function openTrace({ configuration, reloadables, trace }: Owner): void {
+  let isConfigured = false;
+  const follow = (next: Configuration) => {
+    if (next.trace !== isConfigured) traceConnection(trace, next.trace ? 'all' : 'off');
+    isConfigured = next.trace;
+  };
+  follow(configuration);
+  reloadables.push({
+    prepare: async next => () => {
+      follow(next);
+      return [];
+    },
+  });
 }
 
 /**

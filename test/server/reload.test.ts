@@ -69,6 +69,25 @@ test('a reload that fails changes nothing and logs the reason', async t => {
   assert.deepEqual([changed, needsRestart], ['nothing', `data memory → ${folder}`]);
 });
 
+test('a reload switches the trace on and off', async t => {
+  write({});
+  const server = await startServerFor(t, '--config', path);
+  const client = await connectRaw(server.port, { path: '/echo' });
+  const traced = () => server.logged().filter(({ event }) => event === 'frame').length;
+  await roundTrip(client, 'before');
+  write({ trace: true });
+  assert.equal((await reload(server))['changed'], 'trace false → true');
+  assert.equal(traced(), 0);
+  await roundTrip(client, 'traced');
+  write({});
+  assert.equal((await reload(server))['changed'], 'trace true → false');
+  assert.equal(traced(), 2);
+  await roundTrip(client, 'after');
+  await reload(server);
+  assert.equal(traced(), 2);
+  client.destroy();
+});
+
 test('a reload with a smaller history shortens the histories of rooms', async t => {
   write({ history: 10 });
   const server = await startServerFor(t, '--config', path);
