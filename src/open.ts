@@ -22,7 +22,7 @@ import { closeChannels, openChannels } from './handlers/channels/channels.ts';
 import { neededBy } from './handlers/channels/subscribers.ts';
 import { openChat, roomNeedsOf } from './handlers/chat/chat.ts';
 import { openFaults } from './handlers/faults/faults.ts';
-import { addHandlers, checkDefault, startHandlers, stopHandlers } from './handlers/handlers.ts';
+import { addHandlers, openDefault, startHandlers, stopHandlers } from './handlers/handlers.ts';
 import { openInspectors } from './handlers/inspector/handler.ts';
 import { type GivenHandlers, startModules, stopModules } from './handlers/modules/modules.ts';
 import type { GivenScripts } from './handlers/scripts/handler.ts';
@@ -92,7 +92,7 @@ async function assemble(
   await addHandlers(server, chat, channels, host.scripts);
   const modules = await startModules(server, channels, host.handlers);
   releases.push(() => stopModules(modules));
-  checkDefault(server);
+  openDefault(server);
   openFaults(server);
 
   const control: Control = {

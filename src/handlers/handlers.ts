@@ -82,18 +82,33 @@ function newProgramHandlers(channels: Channels): readonly Handler[] {
   ];
 }
 
+/** The part of a server that knows which handlers are served. */
+type Served = Pick<Server, 'handlers' | 'configuration'>;
+
 /** Whether clients can use the handler with this name. */
-export function isServed({ handlers, configuration }: Server, name: string): boolean {
+export function isServed({ handlers, configuration }: Served, name: string): boolean {
   const handler = handlers.get(name);
   return handler !== undefined && handler.isOff?.(configuration) !== true;
 }
 
-export function servedNames(server: Server): readonly string[] {
+export function servedNames(server: Served): readonly string[] {
   return [...server.handlers.keys()].filter(name => isServed(server, name));
 }
 
-/** Runs when all handlers are loaded. @throws UsageError if `--default-handler` names none of them */
-export function checkDefault(server: Server): void {
+/** Checks `--default-handler` once all handlers are loaded, and at every reload. @throws UsageError if it names none of them */
+export function openDefault(server: Server): void {
+  checkDefault(server);
+  // Modules check it themselves, because a reload may change their names.
+  if (server.configuration.handlers !== '') return;
+  server.reloadables.push({
+    async prepare(configuration) {
+      checkDefault({ handlers: server.handlers, configuration });
+      return () => [];
+    },
+  });
+}
+
+function checkDefault(server: Served): void {
   const { defaultHandler } = server.configuration;
   if (defaultHandler === noHandler || isServed(server, defaultHandler)) return;
   const known = [...servedNames(server), noHandler].join(', ');

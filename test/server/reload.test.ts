@@ -55,6 +55,15 @@ test('a reload that fails changes nothing and logs the reason', async t => {
   for (const [settings, reason] of [
     ['{', `${path} is not valid JSON: line 1, column 2: expected a name in double quotes, not the end`],
     [{ 'max-header': 'lots' }, `max-header in ${path} must be a size such as 16MB or 512KB, not "lots"`],
+    // These handlers are off.
+    [
+      { 'default-handler': 'script' },
+      '--default-handler must be one of echo, broadcast, tpacket, channels, none, not "script"',
+    ],
+    [
+      { 'default-handler': 'faulty' },
+      '--default-handler must be one of echo, broadcast, tpacket, channels, none, not "faulty"',
+    ],
     [{ 'log-file': folder }, `cannot log to ${folder}: it is a folder; choose another with --log-file`],
   ] as const) {
     write(settings);

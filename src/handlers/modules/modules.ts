@@ -6,6 +6,7 @@ import { closeConnection } from '../../core/close.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { endTiming } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
+import { noHandler } from '../../options/configuration.ts';
 import { exactClock } from '../../process/clock.ts';
 import { CloseCode } from '../../protocol/codes.ts';
 import type { Handler, Server, Wire } from '../../records/records.ts';
@@ -274,7 +275,7 @@ function checkPlan(
         `${shown} is not loaded: it has connections on its wire, but no longer a wire; export one`,
       );
   }
-  if (fallback !== undefined && !owners.has(fallback))
+  if (fallback !== undefined && fallback !== noHandler && !owners.has(fallback))
     throw new Error(
       `--default-handler names ${fallback}, but no handler would have that name; add its module, or name another handler`,
     );

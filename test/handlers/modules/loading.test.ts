@@ -11,7 +11,7 @@ import { starterThreshold } from '../../../src/protocol/limits.ts';
 import { openServer, run as runCommand } from '../../support/commandWays.ts';
 import { skipUnlessLinux } from '../../support/linux.ts';
 import { loadAll, newFolder, reload } from '../../support/modules.ts';
-import { serverScript, startServerFor } from '../../support/serverProcess.ts';
+import { reload as reloadBySignal, serverScript, startServerFor } from '../../support/serverProcess.ts';
 
 configureLog('error', 'text');
 const fine = 'export function message() {}\n';
@@ -255,6 +255,14 @@ describe('the server', () => {
     const isSo = (entry: Record<string, unknown>) =>
       String(entry['reason']).startsWith('--default-handler names other, ');
     await server.untilLogged(isSo);
+  });
+
+  test('reloads with --default-handler none', async t => {
+    const folder = newFolder({ 'mod.mjs': fine });
+    const server = await startServerFor(t, '--handlers', folder.path, '--default-handler', 'none');
+    assert.equal((await reloadBySignal(server))['event'], 'reloaded');
+    folder.write('mod.mjs', `${fine}// changed`);
+    assert.match(String((await reloadBySignal(server))['changed']), /mod\.mjs has taken over 0 connections$/);
   });
 
   test('answers `set` with the reason, not with an internal error, while a module is broken', async t => {
