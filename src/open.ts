@@ -29,7 +29,7 @@ import type { GivenScripts } from './handlers/scripts/handler.ts';
 import { log } from './log/log.ts';
 import { openControl, openLastingListener } from './net/listeners.ts';
 import { openTls } from './net/tls.ts';
-import type { Configuration } from './options/configuration.ts';
+import { type Configuration, idleOptions } from './options/configuration.ts';
 import type { DefaultPaths } from './options/paths.ts';
 import { version } from './process/system.ts';
 import type { Listener, Server, Wire } from './records/records.ts';
@@ -133,6 +133,7 @@ async function assemble(
   const secure = await openTls(server);
   const greeter = () => modules.greeter;
   warnOfGreetings(configuration, modules.greeter !== undefined);
+  warnOfIdleOptions(server);
   return {
     ...{ server, control, releases },
     firstWires: {
@@ -143,6 +144,21 @@ async function assemble(
       control: newHttpWire(server, controlRoutes, undefined, 'control'),
     },
   };
+}
+
+/** Warns of options that have no effect without another one, now and at every reload. */
+function warnOfIdleOptions({ configuration, reloadables }: Server): void {
+  const warn = (now: Configuration) => {
+    for (const { option, needs } of idleOptions(now))
+      log('warn', 'option without effect', { option, remedy: `give ${needs}, too` });
+  };
+  warn(configuration);
+  reloadables.push({
+    prepare: async next => () => {
+      warn(next);
+      return [];
+    },
+  });
 }
 
 /** Warns of options that need a greeting if no module has one. Before 0.1, `--greet-after` greeted terminals. */

@@ -6,9 +6,9 @@ import { readArguments } from './arguments.ts';
 import { type Environment, inheritedSockets, readEnvironment } from './environment.ts';
 import { quoted, UsageError } from './error.ts';
 import { chooseFile, readFile } from './file.ts';
-import { type RawValue, readValues } from './option.ts';
+import { flagName, hyphenated, type Option, type RawValue, readValues, showOptionValue } from './option.ts';
 import type { Rule } from './rules.ts';
-import { type OptionName, type Options, type OptionValues, serverOptions } from './table.ts';
+import { type OptionName, type Options, type OptionValues, optionEntries, serverOptions } from './table.ts';
 import { checkTls } from './tls.ts';
 import type { FaultEntry, ProgramEntry } from './values.ts';
 import { choice, handlerName, type Kind, type Rate } from './values.ts';
@@ -283,6 +283,17 @@ export function withValues(
     setByHand,
     configFile,
   };
+}
+
+/** @returns the options that differ from their default but have no effect, each with the option that it needs */
+export function idleOptions({ values }: Configuration): readonly { option: string; needs: string }[] {
+  const isDefault = (name: OptionName) => {
+    const option: Option = serverOptions[name];
+    return showOptionValue(option, values[name]) === showOptionValue(option, option.default);
+  };
+  return optionEntries
+    .filter(([name, { needs }]) => needs !== undefined && !isDefault(name) && isDefault(needs as OptionName))
+    .map(([name, { needs = '' }]) => ({ option: hyphenated(name), needs: flagName(needs) }));
 }
 
 function combine(hosts: readonly string[], ports: readonly number[]): ListenAddress[] {

@@ -20,6 +20,8 @@ export interface Option {
   readonly default: unknown;
   /** A reload does not change it. */
   readonly needsRestart?: true;
+  /** The option without which this one has no effect. */
+  readonly needs?: string;
   /** Its heading in `--help`. */
   readonly group: string;
   /** Its line in `--help`, without the default. */

@@ -134,6 +134,7 @@ export const serverOptions = {
   watch: {
     kind: flag,
     default: false,
+    needs: 'handlers',
     group: 'Modules',
     needsRestart: true,
     help: 'reload a module when its file changes',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { type Configuration, readConfiguration } from '../../src/options/configuration.ts';
+import { type Configuration, idleOptions, readConfiguration } from '../../src/options/configuration.ts';
 import type { Environment } from '../../src/options/environment.ts';
 import { UsageError } from '../../src/options/error.ts';
 import { environmentName, flagName, optionEntries } from '../../src/options/table.ts';
@@ -299,6 +299,36 @@ describe('an unknown option', () => {
     refuses([], 'unknown environment variable POLLYWOG_X; see --help, or unset it', { POLLYWOG_X: '1' });
     refuses([], 'unknown environment variable POLLYWOG_; see --help, or unset it', { POLLYWOG_: '1' });
     assert.deepEqual(read([], { POLLYWOG_X: '', POLLYWOG: '1', OTHER_PORT: '1', PATH: '/' }), read());
+  });
+});
+
+describe('an option without effect', () => {
+  const idle = (...argv: string[]) =>
+    idleOptions(read(argv)).map(({ option, needs }) => `${option} ${needs}`);
+
+  test('is one that needs another, which is not given', () => {
+    assert.deepEqual(idle(), []);
+    assert.deepEqual(idle('--static-fallback', 'index.html', '--static-follow'), [
+      'static-fallback --static',
+      'static-follow --static',
+    ]);
+    assert.deepEqual(idle('--auth-recheck', '1m', '--auth-cookie', 'sid'), [
+      'auth-cookie --auth-url',
+      'auth-recheck --auth-url',
+    ]);
+    assert.deepEqual(idle('--fsync', 'always', '--watch'), ['fsync --data', 'watch --handlers']);
+  });
+
+  test('has an effect with that other one, and no warning with its default', () => {
+    assert.deepEqual(idle('--static', '.', '--static-fallback', 'index.html'), []);
+    assert.deepEqual(idle('--auth-url', 'http://127.0.0.1/auth', '--auth-recheck', '1m'), []);
+    assert.deepEqual(idle('--static-fallback', 'none', '--fsync', 'everysec', '--history-keep', '4'), []);
+  });
+
+  test('names an option of the table', () => {
+    const names = optionEntries.map(([name]) => name as string);
+    for (const [name, { needs }] of optionEntries)
+      assert.ok(needs === undefined || (names.includes(needs) && needs !== name), name);
   });
 });
 

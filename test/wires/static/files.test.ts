@@ -244,6 +244,12 @@ test('a fallback that does not exist is logged at the start', async t => {
   assert.equal((await server.untilLogged(({ event }) => event === 'no fallback'))['file'], 'app.html');
 });
 
+test('a fallback without a site is logged at the start', async t => {
+  const server = await startServerFor(t, '--static-fallback', 'app.html');
+  const { option, remedy } = await server.untilLogged(({ event }) => event === 'option without effect');
+  assert.deepEqual([option, remedy], ['static-fallback', 'give --static, too']);
+});
+
 test('the server has no file open after any answer, nor after its start', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const outside = temporaryFolder();
