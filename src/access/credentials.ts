@@ -14,6 +14,8 @@ const anonymous: Credentials = { byCookie: false };
 export function readCredentials(access: Access, head: Head, now: number): Credentials {
   if (access.keys.length === 0) return anonymous;
   const bearer = bearerToken(head);
+  if (bearer === undefined && hasBearer(head))
+    return refused('the field Authorization is not "Bearer" and one token');
   const query = new URLSearchParams(head.query);
   const [token, ...more] = query.getAll('token');
   if (more.length > 0) return refused('the URL has more than one token');
@@ -34,6 +36,11 @@ function refused(fault: string): Credentials {
 /** The token in the field Authorization. RFC 9110 §11.1: the scheme is case-insensitive. */
 export function bearerToken({ headers }: Head): string | undefined {
   return /^bearer +([\w.~+/-]+=*)$/i.exec(headers.get('authorization') ?? '')?.[1];
+}
+
+/** Whether the field Authorization begins with the scheme of tokens. The rest may be invalid, or several tokens. */
+function hasBearer({ headers }: Head): boolean {
+  return /^bearer(?:[ ,]|$)/i.test(headers.get('authorization') ?? '');
 }
 
 /** The same, or the token in the query: browsers cannot send the field Authorization with a handshake. */

@@ -90,6 +90,7 @@ export function attacks(now: number, margin: number): readonly Attack[] {
   const identify = /^identify \/channels\/user-\{user\}: /;
   const forbid = /^forbid \/channels\/user-\{user\}: /;
   const notJwt = /^the token is not a JWT$/;
+  const notOne = /^the field Authorization is not "Bearer" and one token$/;
   const noKey = /^no key of this server is for the algorithm \("alg"\) of the token$/;
   const wrong = /^the signature of the token is wrong$/;
 
@@ -388,9 +389,21 @@ export function attacks(now: number, margin: number): readonly Attack[] {
     }),
     attack('a parameter in capitals', `${target}?TOKEN=${valid}`, identify),
     attack('a token with another scheme', target, identify, { authorization: `Basic ${valid}` }),
-    attack('two tokens in the field Authorization', target, identify, {
+    attack('two tokens in the field Authorization', target, notOne, {
       authorization: `Bearer ${other}, Bearer ${valid}`,
     }),
+    attack('two tokens in the field Authorization beside a right cookie', target, notOne, {
+      ...{ authorization: `Bearer ${other}, Bearer ${valid}`, cookie: `session=${valid}` },
+    }),
+    attack(
+      'a field Authorization without its token, and a token in the URL',
+      `${target}?token=${valid}`,
+      notOne,
+      {
+        authorization: 'Bearer',
+      },
+    ),
+    attack('a token in quotes', target, notOne, { authorization: `Bearer "${valid}"` }),
     attack('two cookies of the same name', target, /two different cookies "session"/, {
       cookie: `session=${other}; session=${valid}`,
     }),
