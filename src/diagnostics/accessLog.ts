@@ -172,13 +172,19 @@ export function endAccess(visitor: Visitor): void {
   if (entry === undefined) return;
   const { request, fields, status = clientLeft, size } = entry;
   const host = hostOf(visitor.address);
-  const user = visitor.identity?.user;
-  const name = user === undefined ? '-' : escaped(user).replaceAll(' ', '\\x20');
+  const name = userName(visitor.identity?.user);
   const bytes = size ?? Math.max(0, sentBytes(visitor) - entry.begunAt);
   appendLine(
     accessLog.file,
     `${host} - ${name} [${clockTime(Date.now())}] "${request}" ${status} ${bytes || '-'} ${fields}\n`,
   );
+}
+
+/** A hyphen stands for no user, so it is escaped in the name of one. Other names are in UTF-8, as Apache writes them. */
+function userName(user: string | undefined): string {
+  if (user === undefined) return '-';
+  if (user === '-') return '\\x2d';
+  return escaped(Buffer.from(user).toString('latin1')).replaceAll(' ', '\\x20');
 }
 
 const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];

@@ -1,7 +1,7 @@
 /** The access log: what its lines say, and that no client can forge one or put a secret in it. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { fstatSync, readFileSync, renameSync } from 'node:fs';
+import { fstatSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { appendLine, closeLineFile, openLineFile, reopenLineFile } from '../../src/log/lineFile.ts';
@@ -12,6 +12,7 @@ import { connectRaw, connectTcp, exchange } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { type Hooks, reload, startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
+import { siteSecret, tokenOf } from '../support/tokens.ts';
 
 async function startLogged(t: Hooks, ...options: string[]) {
   const path = join(temporaryFolder(), 'access.log');
@@ -115,6 +116,25 @@ describe('a line of the access log', () => {
       const { server, path } = await startLogged(t);
       await exchange(server.port, Buffer.from(get('/x', [`User-Agent: ${agent}`]), 'latin1'));
       assert.equal(parse((await untilLines(path, 1))[0]!)[7], shown);
+    });
+  }
+
+  const users: [string, string][] = [
+    ['ada', 'ada'],
+    ['a b"c', 'a\\x20b\\"c'],
+    // In Latin-1, the bytes would be those of `A`.
+    ['\u0141', '\\xc5\\x81'],
+    ['\u{1f438}', '\\xf0\\x9f\\x90\\xb8'],
+    ['-', '\\x2d'],
+  ];
+  for (const [user, shown] of users) {
+    test(`names the user ${JSON.stringify(user)}, who cannot pass for another`, async t => {
+      const key = join(temporaryFolder(), 'key');
+      writeFileSync(key, siteSecret, { mode: 0o600 });
+      const { server, path } = await startLogged(t, '--auth-key', key);
+      const token = tokenOf({ sub: user, exp: Math.floor(Date.now() / 1000) + 600 });
+      const line = await lineFor(server.port, path, get('/healthz', [`Authorization: Bearer ${token}`]));
+      assert.equal(line[1], shown);
     });
   }
 
