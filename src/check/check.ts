@@ -7,9 +7,10 @@ import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { connect, isIP } from 'node:net';
 import { connect as connectSecurely } from 'node:tls';
+import { printableLine } from '../log/printable.ts';
 import { UsageError } from '../options/error.ts';
 import { type Fault, fixes } from './fixes.ts';
-import { type Answer, ask, type CheckTarget, type OpenSocket, upgrade } from './probes.ts';
+import { type Answer, ask, type CheckTarget, type OpenSocket, trustOf, upgrade } from './probes.ts';
 
 export interface CheckSettings {
   /** Allows the check to publish a message. */
@@ -57,16 +58,13 @@ export async function* runCheck(base: string, settings: CheckSettings): AsyncGen
   const target: CheckTarget = {
     base,
     token: settings.token,
+    authorities: settings.authorities,
+    isTrusted: true,
     timeout: settings.timeout,
     socketPath: '/echo',
   };
   const channel = `pollywog-check-${randomBytes(6).toString('hex')}`;
-  const needed: Step[] = [
-    checkName,
-    checkTcp,
-    () => checkTls(target, settings.authorities),
-    () => checkServer(target, channel),
-  ];
+  const needed: Step[] = [checkName, checkTcp, checkTls, () => checkServer(target, channel)];
   const further: Step[] = [
     checkUpgrade,
     () => checkEvents(target, channel),
@@ -75,14 +73,19 @@ export async function* runCheck(base: string, settings: CheckSettings): AsyncGen
   ];
   for (const step of [...needed, ...further]) {
     const findings = await runStep(step, target);
+    if (findings.some(isBadCertificate)) target.isTrusted = false;
     yield* findings;
     if (needed.includes(step) && findings.some(isFatal)) return;
   }
 }
 
+function isBadCertificate({ step, result }: Finding): boolean {
+  return result === 'wrong' && step === 'certificate';
+}
+
 /** The check ignores a bad certificate, and goes on. */
-function isFatal({ step, result }: Finding): boolean {
-  return result === 'wrong' && step !== 'certificate';
+function isFatal(finding: Finding): boolean {
+  return finding.result === 'wrong' && !isBadCertificate(finding);
 }
 
 type Step = (target: CheckTarget) => Promise<readonly Finding[]>;
@@ -139,7 +142,7 @@ async function checkTcp(target: CheckTarget): Promise<readonly Finding[]> {
 
 const day = 86_400_000;
 
-async function checkTls(target: CheckTarget, authorities: readonly Buffer[]): Promise<readonly Finding[]> {
+async function checkTls(target: CheckTarget): Promise<readonly Finding[]> {
   const { host, port, isSecure } = placeOf(target);
   if (!isSecure) return [note('tls', 'plain HTTP: pages on https:// cannot use this URL')];
   return new Promise(resolve => {
@@ -147,7 +150,7 @@ async function checkTls(target: CheckTarget, authorities: readonly Buffer[]): Pr
       host,
       port,
       rejectUnauthorized: false,
-      ...(authorities.length === 0 ? {} : { ca: [...authorities] }),
+      ...trustOf(target),
       timeout: target.timeout,
       ...(isIP(host) === 0 ? { servername: host } : {}),
     });
@@ -296,9 +299,15 @@ async function checkEvents(target: CheckTarget, channel: string): Promise<readon
     return [wrong('events', 'the proxy holds back the events of a stream', 'buffering')];
   if (first.status !== 200) return [wrong('events', `the event stream got status ${first.status}`, 'path')];
   const findings = [ok('events', 'an event stream starts at once')];
-  if (target.token !== undefined) findings.push(await checkPublishing(target, path));
+  if (target.token !== undefined)
+    findings.push(target.isTrusted ? await checkPublishing(target, path) : untrusted);
   return findings;
 }
+
+const untrusted = note(
+  'publish',
+  'the token was not sent, because anyone may have this certificate; --ca FILE trusts its authority',
+);
 
 async function checkPublishing(target: CheckTarget, path: string): Promise<Finding> {
   const text = `check ${randomBytes(4).toString('hex')}`;
@@ -306,6 +315,8 @@ async function checkPublishing(target: CheckTarget, path: string): Promise<Findi
   const publish = () => {
     const headers = { Authorization: `Bearer ${target.token}`, 'Content-Type': 'text/plain' };
     answer ??= ask(target, path, { method: 'POST', headers, body: text });
+    // Its error is thrown below, when the stream has ended.
+    answer.catch(() => {});
   };
   const stream = await ask(target, path, {
     headers: { Accept: 'text/event-stream' },
@@ -364,7 +375,8 @@ async function checkSilence(target: CheckTarget, silence: number): Promise<reado
 /** The lines of a finding, for people. */
 export function formatFinding({ step, result, sentence, fault }: Finding): string {
   const mark = { ok: 'ok   ', note: 'note ', wrong: 'WRONG' }[result];
-  const lines = [`${mark} ${step.padEnd(11)} ${sentence}`];
+  // The sentence may quote the other server.
+  const lines = [`${mark} ${step.padEnd(11)} ${printableLine(sentence)}`];
   if (fault !== undefined)
     for (const [proxy, fix] of Object.entries(fixes[fault]))
       for (const [at, line] of fix.split('\n').entries())

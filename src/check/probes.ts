@@ -8,6 +8,10 @@ export interface CheckTarget {
   /** The URL of the site, without a slash at the end: `https://example.com/chat`. */
   readonly base: string;
   readonly token: string | undefined;
+  /** Trusted CA certificates in PEM; empty: those of the system. */
+  readonly authorities: readonly Buffer[];
+  /** Whether browsers accept the certificate. Otherwise the token is not sent. */
+  isTrusted: boolean;
   /** Milliseconds to wait for an answer. */
   readonly timeout: number;
   /** The WebSocket that answers each message: `/echo`, or a channel if the proxy passes on only channels. */
@@ -36,13 +40,19 @@ function open(target: CheckTarget, path: string, { method = 'GET', headers = {} 
   const url = new URL(target.base + path);
   const origin = url.origin;
   const ask = url.protocol === 'https:' ? requestSecure : requestPlain;
-  // A step of its own checks the certificate.
   return ask(url, {
     method,
     headers: { Origin: origin, ...headers },
     agent: false,
-    rejectUnauthorized: false,
+    // A step of its own checks the certificate, but each connection that gets the token must have a good one.
+    rejectUnauthorized: headers['Authorization'] !== undefined,
+    ...trustOf(target),
   });
+}
+
+/** The option of TLS for the trusted authorities. */
+export function trustOf({ authorities }: CheckTarget): { ca?: Buffer[] } {
+  return authorities.length === 0 ? {} : { ca: [...authorities] };
 }
 
 /** Sends a request. @returns undefined if no answer began in time @throws Error if the connection failed */

@@ -2,6 +2,7 @@
 
 import { readToken } from '../access/tokens.ts';
 import { formatFinding, readCheckUrl, runCheck } from '../check/check.ts';
+import { printableJson } from '../log/printable.ts';
 import type { Arguments } from '../options/arguments.ts';
 import { Exit, UsageError } from '../options/error.ts';
 import { type OptionTable, readValues } from '../options/option.ts';
@@ -57,7 +58,7 @@ export async function runCheckCommand(
   let faults = 0;
   for await (const finding of runCheck(readCheckUrl(url), settings)) {
     if (finding.result === 'wrong') faults++;
-    await print(json ? JSON.stringify(finding) : formatFinding(finding));
+    await print(json ? printableJson(finding) : formatFinding(finding));
   }
   if (!json) await print(faults === 0 ? 'everything works' : faults === 1 ? '1 fault' : `${faults} faults`);
   return faults === 0 ? Exit.Done : Exit.Failed;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
@@ -253,6 +253,52 @@ test('check publishes a message if it has a token, and sees it arrive', async t 
   assert.ok(found.some(({ step, result }) => step === 'publish' && result === 'ok'));
   const wrongToken = wrongOnes(await findings(url, 0, 'wrong-wrong-wrong'));
   assert.match(wrongToken[0]!.sentence, /not published: 401/);
+});
+
+test('check sends its token only to a server whose certificate is trusted', async t => {
+  const token = 'correct-horse-battery';
+  const file = join(temporaryFolder(), 'token');
+  writeFileSync(file, token, { mode: 0o600 });
+  const { cert, key } = makeCertificate('localhost', { names: ['localhost'] });
+  const server = await startServerFor(t, '--publish-token', file, '--tls-cert', cert, '--tls-key', key);
+  const url = `https://localhost:${server.port}/`;
+  const trusting = await runCommand(url, '--quick', '--token', file, '--ca', cert);
+  assert.match(trusting.stdout, /^ok {4}publish {5}a published message arrives$/m);
+  const usual = await runCommand(url, '--quick', '--token', file);
+  assert.match(usual.stdout, /^note {2}publish {5}the token was not sent, because anyone may have this/m);
+  assert.match(usual.stdout, /^1 fault$/m);
+});
+
+test('check survives a proxy that cuts off the POST of a message', async t => {
+  const streams: ServerResponse[] = [];
+  const server = createServer((request, response) => {
+    if (request.url === '/healthz') return response.end('ok\n');
+    if (request.method === 'POST') {
+      request.socket.destroy();
+      // The stream ends after the error of the POST has arrived.
+      setImmediate(() => setImmediate(() => streams.at(-1)?.end()));
+      return undefined;
+    }
+    streams.push(response);
+    response.setHeader('Content-Type', 'text/event-stream');
+    return response.write(':\n\n');
+  });
+  const found = await findings(`http://127.0.0.1:${await portOf(t, server)}/`, 0, 'correct-horse-battery');
+  const { sentence } = wrongOnes(found).find(({ step }) => step === 'connection')!;
+  assert.match(sentence, /^the connection failed: /);
+});
+
+test('check escapes what another server sends for the terminal', async t => {
+  const server = createServer((request, response) => {
+    if (request.url === '/healthz') return response.end('ok\n');
+    response.statusCode = 500;
+    return response.end('\x1b[31mred\u202e\n');
+  });
+  const url = `http://127.0.0.1:${await portOf(t, server)}/`;
+  const { stdout } = await runCommand(url, '--quick');
+  assert.match(stdout, /status 500: \\u001b\[31mred\\u202e$/m);
+  const { stdout: json } = await runCommand(url, '--quick', '--json');
+  assert.match(json, /status 500: \\u001b\[31mred\\u202e"/);
 });
 
 async function runCommand(...words: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
