@@ -7,6 +7,7 @@ import { explain, type SentBytes } from '../explain/explain.ts';
 import { beginsHandshake } from '../explain/handshake.ts';
 import { nameOfOther, readPacketDump, readPasted } from '../explain/pasted.ts';
 import { isRecording, readRecorded } from '../explain/recorded.ts';
+import { printableJson } from '../log/printable.ts';
 import type { Arguments } from '../options/arguments.ts';
 import { UsageError } from '../options/error.ts';
 import { type OptionTable, readValues } from '../options/option.ts';
@@ -44,7 +45,7 @@ export function showExplanation({ given, words }: Arguments<string>, isTerminal:
   const sender = role === 'server' ? 'server' : 'client';
   const chunks = chunksOf(readInput(words), sender);
   const explanations = explain(chunks, { isCompressed: deflate });
-  if (json) return JSON.stringify(explanations, undefined, 2);
+  if (json) return printableJson(explanations, 2);
   return drawAll(explanations, isTerminal ? colours : noColours);
 }
 

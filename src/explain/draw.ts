@@ -51,18 +51,25 @@ function drawHandshake(
     '',
     ...lines.flatMap(({ line, meaning, section }) => [
       `  ${palette.name(printableLine(line))}`,
-      `      ${meaning}${section === '' ? '' : `  ${palette.section(section)}`}`,
+      `      ${printableLine(meaning)}${section === '' ? '' : `  ${palette.section(section)}`}`,
     ]),
     ...(accept.length === 0
       ? []
-      : ['', '  Sec-WebSocket-Accept, RFC 6455 §4.2.2:', ...accept.map(step => `    ${step}`)]),
+      : [
+          '',
+          '  Sec-WebSocket-Accept, RFC 6455 §4.2.2:',
+          ...accept.map(step => `    ${printableLine(step)}`),
+        ]),
     ...(missing === 0 ? [] : ['', '  incomplete: the head must end with an empty line']),
     ...breaches.flatMap(breach => ['', ...drawBreach(breach, palette)]),
   ];
 }
 
 function drawBreach({ rule, section, at, response }: Breach, palette: Palette): string[] {
-  return [palette.fault(`  refused: ${rule} (${section}); certain at byte ${at}`), `  ${response}`];
+  return [
+    palette.fault(`  refused: ${printableLine(rule)} (${section}); certain at byte ${at}`),
+    `  ${response}`,
+  ];
 }
 
 /** `0`, `0.4-7` for bits, `6-10` for bytes. */

@@ -22,7 +22,11 @@ export function printableLine(text: string): string {
     .replace(unsafe, escaped);
 }
 
-/** JSON with all control characters escaped. @param value not undefined, and not a function */
-export function printableJson(value: unknown): string {
-  return JSON.stringify(value).replace(unsafe, escaped);
+/**
+ * JSON with all control characters escaped.
+ * @param value not undefined, and not a function
+ * @param indent the number of spaces for each level; undefined: all on one line
+ */
+export function printableJson(value: unknown, indent?: number): string {
+  return JSON.stringify(value, undefined, indent).replace(unsafe, escaped);
 }

@@ -38,6 +38,29 @@ describe('pollywog explain', () => {
     for (const other of others) assert.deepEqual(other, { status, stdout, stderr });
   });
 
+  test('escapes control characters, wherever a handshake or a frame has them', () => {
+    const evil = '\x1b[31m\x9b31m';
+    const head = (first: string, ...names: string[]) =>
+      Buffer.from(`${first}\r\n${names.map(name => `${name}: a${evil}`).join('\r\n')}\r\n\r\n`, 'latin1');
+    const fields = ['Upgrade', 'Connection', 'Host', 'Origin', 'Sec-WebSocket-Key', 'Sec-WebSocket-Accept'];
+    fields.push('Sec-WebSocket-Version', 'Sec-WebSocket-Protocol', 'Sec-WebSocket-Extensions', `X-${evil}`);
+    const text = Buffer.from(`\x1b[31m\u009b31m`);
+    const inputs = [
+      head(`GET /${evil}?${evil} HTTP/${evil}`, ...fields),
+      head(`POST /${evil}?${evil} HTTP/1.1`, ...fields),
+      head(`HTTP/1.1 101 ${evil}`, ...fields),
+      head(`HTTP/1.1 400 ${evil}`, ...fields),
+      Buffer.concat([Buffer.from([0x81, text.length]), text]),
+      Buffer.concat([Buffer.from([0x88, 2 + text.length, 3, 232]), text]),
+    ];
+    for (const input of inputs)
+      for (const words of [[], ['--json'], ['--role', 'server']]) {
+        const { status, stdout } = run(['-', ...words], input);
+        assert.equal(status, 0);
+        assert.doesNotMatch(stdout, /[\x00-\x09\x0b-\x1f\x7f-\x9f]/, JSON.stringify(stdout));
+      }
+  });
+
   test('stops after 50,000 frames instead of running out of memory', () => {
     const pongs = Buffer.alloc(4 * 1024 * 1024, Buffer.from([0x8a, 0]));
     const { status, stdout } = run(['-', '--role', 'server'], pongs);
