@@ -87,7 +87,7 @@ export function newChatDialect(
     if (cmd === PacketCommand.RespError) {
       const why = blob === '' ? 'the server refused' : blob;
       if (stage === 'in' || (isTyped && stage === 'nick')) {
-        output.notice(`! ${why}${stage === 'nick' ? '; type another nick' : ''}`);
+        output.notice(`! ${oneLine(why)}${stage === 'nick' ? '; type another nick' : ''}`);
       } else {
         // The server may not have noticed yet that this nick's last connection is gone, so a retry may succeed.
         startClose(session, { code: 1000, reason: '' }, outcome(ExitCode.Closed, why, hasBeenIn));

@@ -19,7 +19,7 @@ export const ExitCode = {
 
 export interface Outcome {
   readonly exit: number;
-  /** For stderr, safe for a terminal; empty if there is nothing to report. */
+  /** For stderr: one line, safe for a terminal; empty if there is nothing to report. */
   readonly sentence: string;
   /** Whether dialing again may succeed. */
   readonly isRetryable: boolean;
@@ -28,7 +28,8 @@ export interface Outcome {
 export const done: Outcome = { exit: ExitCode.Done, sentence: '', isRetryable: false };
 
 export function outcome(exit: number, sentence: string, isRetryable = false): Outcome {
-  return { exit, sentence: terminalSafe(sentence), isRetryable };
+  // The sentence may quote the server, which must not add a line of its own.
+  return { exit, sentence: withDots(sentence, ''), isRetryable };
 }
 
 /** Text from a server, without characters that a terminal would interpret. */

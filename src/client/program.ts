@@ -1,5 +1,6 @@
 /** The client's program: options → configuration → dial → session. */
 import { readFileSync } from 'node:fs';
+import { printableLine } from '../log/printable.ts';
 import { UsageError } from '../options/error.ts';
 import { checkProcessText } from '../options/text.ts';
 import { readClientConfiguration } from './configuration.ts';
@@ -38,7 +39,7 @@ let code: number;
 try {
   code = await main();
 } catch (error) {
-  process.stderr.write(`pollywog-client: ${(error as Error).message}\n`);
+  process.stderr.write(`pollywog-client: ${printableLine((error as Error).message)}\n`);
   code = error instanceof UsageError ? ExitCode.Usage : ExitCode.Failed;
 }
 await untilPrinted();

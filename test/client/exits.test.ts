@@ -52,6 +52,12 @@ describe('a close by the server', limit, () => {
     const url = await startWs(t, socket => socket.close(4000, '\u001b[2Jgone'));
     await expectEnd(t, [url, ...awaiting], 5, 'pollywog-client: closed 4000: ·[2Jgone\n');
   });
+
+  test('shows its reason on one line, so that a server cannot forge another', async t => {
+    const url = await startWs(t, socket => socket.close(4000, 'gone\npollywog-client: all is well'));
+    const said = 'pollywog-client: closed 4000: gone·pollywog-client: all is well\n';
+    await expectEnd(t, [url, ...awaiting], 5, said);
+  });
 });
 
 describe('a close by the client', limit, () => {
