@@ -56,6 +56,20 @@ describe('channels in Chromium', { timeout: 120_000 }, () => {
     await page.locator('#messages .gap', { hasText: 'orders/eu are missing' }).waitFor();
   });
 
+  test('the page of a channel that a rule refuses says why, and does not try again', async t => {
+    const { port } = await startServer(t, '--allow', '/channels/orders: subscribe=nobody');
+    const browser = await launchBrowser();
+    t.after(() => browser.close());
+    const page = await browser.newPage();
+    let attempts = 0;
+    page.on('websocket', () => attempts++);
+    await page.clock.install();
+    await page.goto(`http://127.0.0.1:${port}/channels/orders`);
+    await page.locator('#state.refused', { hasText: 'you may not subscribe to this channel' }).waitFor();
+    await page.clock.runFor(60_000);
+    assert.equal(attempts, 1);
+  });
+
   test('the page without a channel asks for one', async t => {
     const { port, publish } = await startServer(t);
     const browser = await launchBrowser();

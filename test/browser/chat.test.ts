@@ -408,6 +408,22 @@ describe('the chat page', () => {
     assert.equal(await ada.evaluate(() => document.documentElement.scrollWidth), 390, 'nothing sticks out');
   });
 
+  test('a user whom a rule refuses reads why, by WebSocket and by long polling', patience, async t => {
+    for (const how of ['close', 'status']) {
+      const closed = await startServerWith(
+        [
+          ...['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--log-format', 'json'],
+          ...['--allow', '/tpacket: connect=nobody', '--refuse-with', how],
+        ],
+        { test: t },
+      );
+      const page = await (await browser.newContext()).newPage();
+      await page.goto(`http://127.0.0.1:${closed.port}/?room=pond&nick=Ada`);
+      await page.locator('#nick-problem', { hasText: 'You may not connect here' }).waitFor();
+      assert.equal(await page.locator('#door').isVisible(), true, how);
+    }
+  });
+
   test(`all of the page is less than ${maxTransfer} bytes on the wire`, patience, async t => {
     const page = await (await browser.newContext()).newPage();
     const network = await page.context().newCDPSession(page);

@@ -20,6 +20,9 @@ const shownAtStart = 50;
 const firstDelay = 500;
 const maxDelay = 15_000;
 
+/** The close codes of a refusal: the next attempt would be refused, too. */
+const refusals: readonly number[] = [4401, 4403];
+
 const element = (id: string) => document.getElementById(id)!;
 const messages = element('messages');
 const query = new URLSearchParams(location.search);
@@ -37,20 +40,22 @@ function connect(): void {
   if (cursor !== undefined) url.searchParams.set('after', cursor);
   else if (!query.has('last')) url.searchParams.set('last', String(shownAtStart));
   const socket = new WebSocket(url);
-  socket.onopen = () => {
+  // The server accepts a WebSocket before it refuses it, so that a page can read the reason. Its first message is its position.
+  socket.onmessage = ({ data }) => {
     delay = firstDelay;
     showState('live');
+    receive(JSON.parse(data));
   };
-  socket.onmessage = ({ data }) => receive(JSON.parse(data));
-  socket.onclose = () => {
+  socket.onclose = ({ code, reason }) => {
+    if (refusals.includes(code)) return showState('refused', reason);
     showState('connecting');
     setTimeout(connect, delay * (0.5 + Math.random()));
     delay = Math.min(maxDelay, 2 * delay);
   };
 }
 
-function showState(state: 'live' | 'connecting'): void {
-  element('state').textContent = state;
+function showState(state: 'live' | 'connecting' | 'refused', text: string = state): void {
+  element('state').textContent = text;
   element('state').className = state;
 }
 

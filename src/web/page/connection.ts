@@ -11,6 +11,8 @@ const answerTimeout = 10_000;
 const webSocketTimeout = 4_000;
 /** Milliseconds without input before the server is probed. Many proxies drop idle connections after 60 s. */
 const idleTime = 30_000;
+/** The close codes of a refusal: the next attempt would be refused, too. */
+const refusals: readonly number[] = [4401, 4403];
 
 export interface ConnectionEvents {
   opened(): void;
@@ -20,6 +22,8 @@ export interface ConnectionEvents {
   connecting(): void;
   /** @param retryAt `Date.now()` of the next attempt */
   lost(retryAt: number): void;
+  /** The server does not let this client in, or no longer: the connection has ended for good. @param reason a sentence */
+  refused(reason: string): void;
 }
 
 export interface Connection {
@@ -107,14 +111,17 @@ export function connect(page: string, events: ConnectionEvents): Connection {
     hasReceived = false;
     after(isPolling ? answerTimeout : webSocketTimeout, failed);
     isAnswerDue = true;
-    const ifCurrent = (action: (event: Event) => void) => (event: Event) => {
-      if (socket === opening) action(event);
-    };
-    opening.onopen = ifCurrent(() => {
+    opening.onopen = () => {
+      if (socket !== opening) return;
       isAnswerDue = false;
       events.opened();
-    });
-    opening.onclose = ifCurrent(failed);
+    };
+    opening.onclose = ({ code, reason }) => {
+      if (socket !== opening) return;
+      if (!refusals.includes(code)) return failed();
+      drop();
+      events.refused(reason);
+    };
     opening.onmessage = event => {
       if (socket !== opening) return;
       isAnswerDue = false;

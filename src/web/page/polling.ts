@@ -20,12 +20,14 @@ export function openPolling(url: URL, handler: string): Link {
   const abort = new AbortController();
   const link: Link = { onopen: null, onclose: null, onmessage: null, send, close };
 
-  const fail = (): void => {
+  /** @param closing the code and reason of the server, if it sent them */
+  const fail = (closing?: CloseEventInit): void => {
     if (isOver) return;
     close();
     // Asynchronously, as a WebSocket does, so that the creator can set its handlers first.
-    setTimeout(() => link.onclose?.call(link as WebSocket, new CloseEvent('close')));
+    setTimeout(() => link.onclose?.call(link as WebSocket, new CloseEvent('close', closing)));
   };
+  const lose = (): void => fail();
 
   /** Repeats a request until it is answered: sequence numbers make that safe. @throws Error if it is refused */
   const request = async (query: string, options?: RequestInit): Promise<{ [field: string]: unknown }> => {
@@ -45,7 +47,11 @@ export function openPolling(url: URL, handler: string): Link {
 
   const run = async (): Promise<void> => {
     const opened = await fetch(new URL(handler, url), { method: 'POST', signal: abort.signal });
-    if (opened.status !== 201) return fail();
+    const { status, headers } = opened;
+    // The server's own refusal, not that of a proxy. A WebSocket is closed with these codes.
+    if ((status === 401 || status === 403) && headers.get('content-type')?.startsWith('text/plain'))
+      return fail({ code: 4000 + status, reason: (await opened.text()).trim() });
+    if (status !== 201) return fail();
     session = new URL(`s/${(await opened.json()).session}`, url);
     if (isOver) return leave();
     link.onopen?.call(link as WebSocket, new Event('open'));
@@ -57,7 +63,7 @@ export function openPolling(url: URL, handler: string): Link {
         const data = Uint8Array.from(atob(binary), character => character.charCodeAt(0)).buffer;
         link.onmessage?.call(link as WebSocket, new MessageEvent('message', { data }));
       }
-      if (closed !== undefined) return fail();
+      if (closed !== undefined) return fail(closed as CloseEventInit);
     }
   };
 
@@ -65,7 +71,7 @@ export function openPolling(url: URL, handler: string): Link {
     const seq = ++lastSent;
     const headers = { 'Content-Type': 'application/octet-stream' };
     const options = { method: 'POST', headers, body: bytes as BodyInit };
-    sending = sending.then(() => request(`seq=${seq}`, options)).then(() => {}, fail);
+    sending = sending.then(() => request(`seq=${seq}`, options)).then(() => {}, lose);
   }
 
   /** Tells the server that the session is over, even while the page unloads. */
@@ -76,12 +82,12 @@ export function openPolling(url: URL, handler: string): Link {
   function close(): void {
     if (isOver) return;
     isOver = true;
-    removeEventListener('pagehide', fail);
+    removeEventListener('pagehide', lose);
     abort.abort();
     leave();
   }
 
-  addEventListener('pagehide', fail);
-  run().catch(fail);
+  addEventListener('pagehide', lose);
+  run().catch(lose);
   return link;
 }

@@ -27,7 +27,7 @@ export interface SessionEvents {
   serverMessage(line: HistoryLine): void;
   /** The server refused the line with this uid. */
   lineRejected(uid: number, sentence: string): void;
-  /** The session has ended: the server refused the nick or the room. */
+  /** The session has ended: the server refused the user, the nick or the room. */
   rejected(field: 'nick' | 'room', sentence: string): void;
 }
 
@@ -137,6 +137,7 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
       isIn = false;
       events.lost(retryAt);
     },
+    refused: reason => events.rejected('nick', reason === '' ? 'the server refused it' : reason),
   });
 
   return { send: text => send(Command.NewMsg, text), wake: link.wake, end: link.end };
