@@ -94,24 +94,26 @@ export function setFaults(connection: Connection, plan: FaultPlan): readonly str
 
 /** Checks `--fault` once all handlers are loaded, and again at every reload. @throws UsageError */
 export function openFaults(server: Server): void {
-  checkFaults(server, server.configuration);
+  checkNames(server, server.configuration);
+  checkFaultWords(server.configuration);
   server.reloadables.push({
     async prepare(next) {
-      checkFaults(server, next);
+      // Modules check the names, because a reload may change theirs.
+      if (next.handlers === '') checkNames(server, next);
+      checkFaultWords(next);
       return () => [];
     },
   });
 }
 
-function checkFaults({ handlers }: Server, configuration: Configuration): void {
-  for (const { handler } of configuration.fault) {
+function checkNames({ handlers }: Server, { fault }: Configuration): void {
+  for (const { handler } of fault) {
     if (handlers.has(handler)) continue;
     const likely = nearest(handler, handlers.keys());
     const advice =
       likely === undefined ? `choose one of ${[...handlers.keys()].join(', ')}` : `did you mean ${likely}?`;
     throw new UsageError(`--fault: there is no handler ${handler}; ${advice}`);
   }
-  checkFaultWords(configuration);
 }
 
 /** Checks the faults of `--fault`, but not the names of the handlers. @throws UsageError */

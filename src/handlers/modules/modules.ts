@@ -6,7 +6,7 @@ import { closeConnection } from '../../core/close.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { endTiming } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
-import { noHandler } from '../../options/configuration.ts';
+import { type Configuration, noHandler } from '../../options/configuration.ts';
 import { exactClock } from '../../process/clock.ts';
 import { CloseCode } from '../../protocol/codes.ts';
 import type { Handler, Server, Wire } from '../../records/records.ts';
@@ -77,7 +77,7 @@ export async function startModules(
   const commit = await prepareModules(modules);
   commit();
   if (modules.byName.size === 0) log('warn', 'no handlers', { folder });
-  server.reloadables.push({ prepare: next => prepareModules(modules, undefined, next.defaultHandler) });
+  server.reloadables.push({ prepare: next => prepareModules(modules, undefined, next) });
   if (watch) watchFolder(folder, names => reloadChanged(modules, names));
   return modules;
 }
@@ -123,20 +123,20 @@ async function reloadChanged(modules: Modules, names: ReadonlySet<string>): Prom
 /**
  * Loads modules whose file differs from their current version. Nothing changes until the returned function is called.
  * @param only names of modules; if not given, all modules are checked, including for deleted files
- * @param fallback the handler of `--default-handler`, which must exist afterwards
+ * @param next the configuration whose handlers must exist afterwards
  * @returns commits the change, and returns a sentence for each module
  * @throws Error, a sentence
  */
 async function prepareModules(
   modules: Modules,
   only?: ReadonlySet<string>,
-  fallback?: string,
+  next?: Configuration,
 ): Promise<() => readonly string[]> {
   const { files, planned } = await planAll(modules, only);
   const names = new Set(files.map(({ name }) => name));
   const gone =
     only === undefined ? [...modules.byName.values()].filter(module => !names.has(module.name)) : [];
-  checkPlan(modules, planned, gone, fallback);
+  checkPlan(modules, planned, gone, next);
   const old = await findStaleImports(files, only);
   return () => {
     const lines = [
@@ -239,7 +239,7 @@ function checkPlan(
   { byName, builtIn }: Modules,
   planned: readonly PlannedVersion[],
   gone: readonly Module[],
-  fallback: string | undefined,
+  next: Configuration | undefined,
 ): void {
   const staying = [...byName.values()].filter(module => !gone.includes(module));
   const replaced = new Set(planned.map(({ file }) => file.name));
@@ -275,10 +275,20 @@ function checkPlan(
         `${shown} is not loaded: it has connections on its wire, but no longer a wire; export one`,
       );
   }
-  if (fallback !== undefined && fallback !== noHandler && !owners.has(fallback))
-    throw new Error(
-      `--default-handler names ${fallback}, but no handler would have that name; add its module, or name another handler`,
-    );
+  if (next !== undefined) checkNames(owners, next);
+}
+
+/** Checks that the options name handlers. @throws Error, a sentence */
+function checkNames(known: ReadonlyMap<string, string>, { defaultHandler, fault }: Configuration): void {
+  const named = [
+    ...(defaultHandler === noHandler ? [] : [['--default-handler', defaultHandler] as const]),
+    ...fault.map(({ handler }) => ['--fault', handler] as const),
+  ];
+  for (const [option, name] of named)
+    if (!known.has(name))
+      throw new Error(
+        `${option} names ${name}, but no handler would have that name; add its module, or name another handler`,
+      );
 }
 
 /** @returns a sentence about what happened */

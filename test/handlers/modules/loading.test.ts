@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { runsTypeScript } from '../../../src/handlers/modules/load.ts';
@@ -263,6 +263,24 @@ describe('the server', () => {
     assert.equal((await reloadBySignal(server))['event'], 'reloaded');
     folder.write('mod.mjs', `${fine}// changed`);
     assert.match(String((await reloadBySignal(server))['changed']), /mod\.mjs has taken over 0 connections$/);
+  });
+
+  test('takes a fault for a module that is added in the same reload, and refuses to lose that module', async t => {
+    const folder = newFolder({ 'mod.mjs': fine });
+    const config = join(newFolder({}).path, 'pollywog.json');
+    writeFileSync(config, '{}');
+    const server = await startServerFor(t, '--handlers', folder.path, '--config', config);
+    folder.write('late.mjs', fine);
+    writeFileSync(config, JSON.stringify({ fault: 'late: delay=1ms' }));
+    assert.match(
+      String((await reloadBySignal(server))['changed']),
+      /^fault none → late: delay=1ms; .* is loaded$/,
+    );
+    folder.remove('late.mjs');
+    assert.equal(
+      (await reloadBySignal(server))['reason'],
+      '--fault names late, but no handler would have that name; add its module, or name another handler',
+    );
   });
 
   test('answers `set` with the reason, not with an internal error, while a module is broken', async t => {
