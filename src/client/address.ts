@@ -1,5 +1,7 @@
 /** Server URLs: `ws:` and `wss:` as in RFC 6455 §3, and two common spellings for Unix sockets, which have no standard. */
 import { Buffer } from 'node:buffer';
+import { UsageError } from '../options/error.ts';
+import { percentDecode } from '../protocol/http/path.ts';
 
 export interface Address {
   /** For messages: without credentials. */
@@ -18,7 +20,7 @@ export interface Address {
 export const addressForm =
   'a URL such as ws://localhost:8080/echo, wss://example.com/ or unix:/run/pollywog.sock';
 
-/** @returns undefined if the word is not the URL of a WebSocket server */
+/** @returns undefined if the word is not the URL of a WebSocket server @throws UsageError for a user that cannot be sent */
 export function parseAddress(word: string): Address | undefined {
   if (/^(ws\+)?unix:/i.test(word)) return parseUnixAddress(word);
   // RFC 6455 §3, §4.1 [3-2, 3-3, 4.1-3, 4.1-4]: a WebSocket URL must be valid, and must not have a fragment.
@@ -56,13 +58,14 @@ function parseUnixAddress(word: string): Address | undefined {
   };
 }
 
-/** RFC 7617 §2: Basic authentication. */
+/** RFC 7617 §2: Basic authentication. @throws UsageError that does not show the password */
 function basicAuthorization({ username, password }: URL): string | undefined {
   if (username === '' && password === '') return undefined;
-  try {
-    const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-    return `Basic ${Buffer.from(pair).toString('base64')}`;
-  } catch {
-    return undefined;
-  }
+  const [user, secret] = [percentDecode(username), percentDecode(password)];
+  if (user === undefined || secret === undefined)
+    throw new UsageError('the user or the password in the URL is not percent-encoded UTF-8; write % as %25');
+  // The server would take the part behind the colon for the password.
+  if (user.includes(':'))
+    throw new UsageError('the user in the URL contains a colon, which no user may have');
+  return `Basic ${Buffer.from(`${user}:${secret}`).toString('base64')}`;
 }

@@ -58,6 +58,23 @@ test('the URL gives the target, the Host header, the resource and the credential
   }
 });
 
+test('credentials in the URL that cannot be sent are refused without showing them', () => {
+  const basic = (url: string) => Buffer.from(parseAddress(url)!.authorization!.slice(6), 'base64').toString();
+  assert.equal(basic('ws://a:b:c%25@localhost/'), 'a:b:c%');
+  assert.equal(basic('ws://:secret@localhost/'), ':secret');
+  for (const [user, why] of [
+    ['a%zz:secret', /is not percent-encoded UTF-8; write % as %25$/],
+    ['a:secret%', /is not percent-encoded UTF-8; write % as %25$/],
+    ['a:secret%ff', /is not percent-encoded UTF-8; write % as %25$/],
+    ['a%3Ab:secret', /contains a colon, which no user may have$/],
+  ] as const)
+    assert.throws(
+      () => readClientConfiguration([`ws://${user}@localhost/`]),
+      ({ name, message }: Error) => name === 'UsageError' && why.test(message) && !message.includes('secret'),
+      user,
+    );
+});
+
 test('without options, the configuration has the documented defaults [7.4.1-a]', () => {
   const { address: _, request, ...rest } = read();
   assert.deepEqual(rest, {
