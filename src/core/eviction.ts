@@ -45,6 +45,7 @@ let sizes = new Float64Array(0);
 /** @param excess bytes to free */
 function evictLargest(server: Server, excess: number): void {
   const { entries } = server.table;
+  const { halfOpen } = server.places;
   bucketSums.fill(0);
   if (sizes.length < entries.length) sizes = new Float64Array(2 * entries.length);
   // `entries.entries()` would allocate an array for each entry: for ten thousand sessions, that takes as long as a turn.
@@ -61,14 +62,18 @@ function evictLargest(server: Server, excess: number): void {
   let freed = 0;
   for (let at = bucketSums.length - 1; at >= bucket && freed < excess; at--) {
     if (bucketSums[at] === 0) continue;
-    for (let id = 0; id < count && freed < excess; id++) {
-      const bytes = sizes[id]!;
-      if (bytes === 0 || bucketOf(bytes) !== at) continue;
-      const entry = entries[id];
-      // Closing one connection may have dropped another.
-      if (!isEvictable(entry)) continue;
-      freed += bytes;
-      evict(server, entry);
+    // Of about the same size, connections that have not finished their handshake go first.
+    for (const areAll of [false, true]) {
+      for (let id = 0; id < count && freed < excess; id++) {
+        const bytes = sizes[id]!;
+        if (bytes === 0 || bucketOf(bytes) !== at) continue;
+        const entry = entries[id];
+        // Closing one connection may have dropped another.
+        if (!isEvictable(entry) || !(areAll || entry.candidates === halfOpen)) continue;
+        sizes[id] = 0;
+        freed += bytes;
+        evict(server, entry);
+      }
     }
   }
 }

@@ -13,7 +13,7 @@
  */
 
 import { accessLogMemory } from '../diagnostics/accessLog.ts';
-import { connectionMemory, tlsMemory } from '../protocol/limits.ts';
+import { connectionMemory } from '../protocol/limits.ts';
 import { inflationSize } from '../protocol/websocket/deflate.ts';
 import type { Endpoint } from '../protocol/websocket/endpoint.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
@@ -51,8 +51,8 @@ export function heldByEndpoint({ incoming, inflating, inflater, deflater }: Endp
 }
 
 function bytesHeld(connection: Connection): number {
-  const { input, endpoint, resumableMessage, producer, wire, handler, socket, security } = connection;
-  let held = security === undefined ? connectionMemory : tlsMemory;
+  const { input, endpoint, resumableMessage, producer, wire, handler, socket } = connection;
+  let held = socket.memory ?? connectionMemory;
   if (input !== undefined && input !== ioArena) held += input.length;
   if (resumableMessage !== undefined) held += resumableMessage.bytes.length;
   if (endpoint !== undefined) held += heldByEndpoint(endpoint);

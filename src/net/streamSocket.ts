@@ -3,6 +3,7 @@ import type { Socket as NetSocket } from 'node:net';
 import { onWriteComplete } from '../core/flush.ts';
 import { onData, onEnd } from '../core/poll.ts';
 import { showPeer } from '../protocol/ipAddress.ts';
+import { tlsMemory } from '../protocol/tlsLimits.ts';
 import { type Range, releaseInFlight } from '../records/arena.ts';
 import type { Connection, Socket } from '../records/records.ts';
 
@@ -14,6 +15,7 @@ const pieceSize = 64 * 1024;
 
 export class StreamSocket implements Socket {
   isBusy = false;
+  readonly memory: number | undefined;
   private connection: Connection | undefined;
   private readonly stream: NetSocket;
   /** The TCP connection: the stream itself, or the socket beneath TLS. */
@@ -27,6 +29,7 @@ export class StreamSocket implements Socket {
   constructor(stream: NetSocket, carrier = stream) {
     this.stream = stream;
     this.carrier = carrier;
+    this.memory = carrier === stream ? undefined : tlsMemory;
     stream.setNoDelay(true);
     stream.on('error', this.onError);
     stream.on('end', this.onEnd);
@@ -98,6 +101,11 @@ export class StreamSocket implements Socket {
     this.writePiece();
     this.isBusy = this.unsent() > 0;
     return 0;
+  }
+
+  /** TLS: a second copy, encrypted, of what was written and is not sent yet. */
+  held(): number {
+    return this.memory === undefined ? 0 : this.stream.writableLength;
   }
 
   private enqueue(bytes: Buffer, start: number, end: number): void {

@@ -6,18 +6,23 @@ import type { Configuration } from '../options/configuration.ts';
 import { UsageError } from '../options/error.ts';
 import { checkTls, readAuthority, readPemPair } from '../options/tls.ts';
 import type { Security } from '../records/identity.ts';
-import type { Connection, Server } from '../records/records.ts';
+import type { Connection, Server, Socket } from '../records/records.ts';
 import { stampOf } from '../storage/links.ts';
 import { HandleSocket } from './handleSocket.ts';
 import { StreamSocket } from './streamSocket.ts';
 
-/**
- * Puts a TLS socket under the connection, which then reads decrypted bytes. `connection.security` is set when the TLS
- * handshake is complete.
- * @param hello the bytes that have arrived already; they are copied
- * @returns false, without any effect, if no certificate is configured
- */
-export type Secure = (connection: Connection, hello: Buffer) => boolean;
+/** TLS beneath the connections of a server. */
+export interface Secure {
+  /** Whether a certificate is configured, and the connection has a socket of its own, which can be encrypted. */
+  isPossible(connection: Connection): boolean;
+  /**
+   * Puts a TLS socket under the connection, which then reads decrypted bytes. `connection.security` is set when the TLS
+   * handshake is complete.
+   * @param hello the bytes that have arrived already; they are copied
+   * @returns false, without any effect, if it is not possible
+   */
+  begin(connection: Connection, hello: Buffer): boolean;
+}
 
 /** A certificate with its key. */
 interface Identity {
@@ -42,25 +47,31 @@ export async function openTls(server: Server): Promise<Secure> {
     },
   });
 
-  return (connection, hello) => {
-    const { socket } = connection;
-    if (identities.length === 0) return false;
-    // A virtual socket cannot be encrypted.
-    if (!(socket instanceof HandleSocket || socket instanceof StreamSocket)) return false;
-    const carrier = socket.release(Buffer.from(hello));
-    const stream = new TLSSocket(carrier, optionsFor(connection, identities));
-    const secured = new StreamSocket(stream, carrier);
-    // Without a `tls.Server`, handshake errors arrive only by this event.
-    stream.on('_tlsError', secured.onError);
-    stream.once('secure', () => {
-      connection.security = securityOf(stream, server.configuration.tlsClient);
-      // The wire inside begins even if the peer sends nothing.
-      scheduleRead(connection);
-    });
-    connection.socket = secured;
-    secured.start(connection);
-    return true;
+  return {
+    isPossible: ({ socket }) => identities.length > 0 && isReal(socket),
+
+    begin(connection, hello) {
+      const { socket } = connection;
+      if (identities.length === 0 || !isReal(socket)) return false;
+      const carrier = socket.release(Buffer.from(hello));
+      const stream = new TLSSocket(carrier, optionsFor(connection, identities));
+      const secured = new StreamSocket(stream, carrier);
+      // Without a `tls.Server`, handshake errors arrive only by this event.
+      stream.on('_tlsError', secured.onError);
+      stream.once('secure', () => {
+        connection.security = securityOf(stream, server.configuration.tlsClient);
+        // The wire inside begins even if the peer sends nothing.
+        scheduleRead(connection);
+      });
+      connection.socket = secured;
+      secured.start(connection);
+      return true;
+    },
   };
+}
+
+function isReal(socket: Socket): socket is HandleSocket | StreamSocket {
+  return socket instanceof HandleSocket || socket instanceof StreamSocket;
 }
 
 function optionsFor({ server }: Connection, identities: readonly Identity[]): TLSSocketOptions {

@@ -250,9 +250,6 @@ export const shortageLogInterval = 10_000;
 /** An idle connection: its record, its handle and its entry in the table. Measured: 2.8 KiB. */
 export const connectionMemory = 3 * KiB;
 
-/** An idle TLS connection, with two Node streams and OpenSSL's state. Measured: 30 KiB. */
-export const tlsMemory = 32 * KiB;
-
 /** The size of each of the two pools of long buffers. The pool above 4 MiB has room for one message of the largest default size. */
 export const bufferPoolSize = 17 * MiB;
 

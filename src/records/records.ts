@@ -392,6 +392,8 @@ export interface Places {
 export interface Socket {
   /** It consists of HTTP requests, and has no descriptor of its own. */
   readonly isVirtual?: true;
+  /** Bytes of memory that an idle connection with such a socket takes. Default: `connectionMemory`. */
+  readonly memory?: number | undefined;
   /** It writes other bytes than those passed to `write`. */
   readonly altersOutput?: true;
   /** Starts reading for this connection. */
@@ -448,10 +450,7 @@ export interface Wire {
    * @returns where it stopped; the rest is passed again, with what arrived behind it
    */
   receive(connection: Connection, bytes: Buffer, start: number, end: number): number;
-  /**
-   * Whether the input begins with something that is read before all messages: a control frame, a request for a command.
-   * Without this function, nothing is urgent.
-   */
+  /** Whether the input begins with something that is read before all messages, such as a control frame. Default: it does not. */
   isUrgent?(connection: Connection, bytes: Buffer, start: number): boolean;
   /** Like `receive`, but stops before the first message. Without it, all of an urgent input is read. */
   receiveUrgent?(connection: Connection, bytes: Buffer, start: number, end: number): number;

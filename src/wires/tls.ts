@@ -6,10 +6,13 @@ import { sendBytes } from '../core/send.ts';
 import { noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { countRefused } from '../diagnostics/metrics.ts';
 import type { Secure } from '../net/tls.ts';
+import { handshakeRecord, isClientHelloWhole } from '../protocol/clientHello.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { tlsHandshakeCost } from '../protocol/tlsLimits.ts';
+import { workUnits } from '../protocol/workUnits.ts';
 import type { Connection, Wire } from '../records/records.ts';
 
-/** RFC 8446 §5.1: the type of a handshake record, and the major version, which is 3 in every version of TLS. */
-const handshakeRecord = 0x16;
+/** RFC 8446 §5.1: the major version, which is 3 in every version of TLS. */
 const recordVersion = 0x03;
 
 /** RFC 8446 §6: a fatal alert (level 2), handshake_failure (40). */
@@ -28,6 +31,7 @@ const meanings: readonly (readonly [reason: RegExp, meaning: string])[] = [
 export function newTlsWire(secure: Secure, inside: Wire): Wire {
   const handshake = newHandshakeWire(inside);
   return {
+    ...handshake,
     name: 'tls',
     isWrapper: true,
 
@@ -37,26 +41,33 @@ export function newTlsWire(secure: Secure, inside: Wire): Wire {
     },
 
     receive(connection, bytes, start, end) {
-      // RFC 6455 §10.6 [4.2.2-2, 10.6-1]: after the TLS handshake, all data is encrypted.
-      if (secure(connection, bytes.subarray(start, end))) {
-        connection.wire = handshake;
-      } else {
-        const why = 'the client speaks TLS, but no certificate is configured (--tls-cert)';
-        noteRefused(connection, why);
-        noteEnding(connection, 'server', why, { cause: 'refused' });
-        sendBytes(connection, handshakeFailure);
-        endConnection(connection);
+      if (!secure.isPossible(connection)) {
+        refuse(connection, 'the client speaks TLS, but no certificate is configured (--tls-cert)');
+        return end;
       }
+      try {
+        if (!isClientHelloWhole(bytes, start, end)) return start;
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error;
+        refuse(connection, `the TLS handshake failed: ${error.message}`);
+        return end;
+      }
+      workUnits.spent += tlsHandshakeCost;
+      // RFC 6455 §10.6 [4.2.2-2, 10.6-1]: after the TLS handshake, all data is encrypted.
+      if (secure.begin(connection, bytes.subarray(start, end))) connection.wire = handshake;
       return end;
     },
-
-    close: endConnection,
-    onEnd: endConnection,
-    checkDeadlines() {},
   };
 }
 
-/** The wire of a connection during the TLS handshake: no decrypted bytes arrive before its end. */
+function refuse(connection: Connection, why: string): void {
+  noteRefused(connection, why);
+  noteEnding(connection, 'server', why, { cause: 'refused' });
+  sendBytes(connection, handshakeFailure);
+  endConnection(connection);
+}
+
+/** The wire of a connection during the TLS handshake, from the whole ClientHello on: no decrypted bytes arrive before its end. */
 function newHandshakeWire(inside: Wire): Wire {
   function enter(connection: Connection): void {
     // The time that a silent peer has starts now.

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { enforceMemory } from '../../src/core/eviction.ts';
 import { releaseHeld, updateHeld, usedMemory } from '../../src/core/memory.ts';
+import { enterPlaces } from '../../src/core/places.ts';
 import { scheduleTurn } from '../../src/core/poll.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
 import { openAccessLog } from '../../src/diagnostics/accessLog.ts';
@@ -100,6 +101,17 @@ test('over the limit, the largest holders are closed with 1013, and connections 
   const [record] = findClosed(server.closedConnections, largest.id);
   assert.match(record!.why, /it held [\d.]+MB .*limit of 5MB \(--max-memory\)/);
   assert.deepEqual(record!.sent, { code: 1013, reason: 'the server is short of memory' });
+});
+
+test('of connections of about the same size, those that have not finished their handshake are closed first', () => {
+  const server = newFakeServer('--max-memory', '5MB');
+  const clients = Array.from({ length: 3 }, () => holding(server, 700 * KiB));
+  const halfOpen = Array.from({ length: 4 }, () => holding(server, 700 * KiB));
+  for (const connection of halfOpen) enterPlaces(connection);
+  enforceMemory(server);
+  for (const connection of clients) assert.equal(connection.phase, 'open');
+  assert.ok(halfOpen.some(({ phase }) => phase !== 'open'));
+  assert.ok(usedMemory(server) <= 5 * MiB);
 });
 
 test('eviction logs only as many lines for the connections of one address as that address may cause', () => {

@@ -258,3 +258,36 @@ test('without a certificate, a ClientHello gets an alert, and the connection end
   ]);
   await assert.rejects(connectTls(server.port), /handshake failure/);
 });
+
+test(
+  'a ClientHello that announces 131,000 bytes, for which OpenSSL would reserve them, gets an alert',
+  limit,
+  async t => {
+    const server = await startServerFor(t, ...tlsOptions(identity));
+    const socket = await connectTcp(server.port);
+    socket.write(Buffer.from('16030100060101ffb80303', 'hex'));
+    assert.equal(await outcome(socket), '15030100020228');
+    assert.deepEqual(reasonsOf(server), [
+      'the TLS handshake failed: the first message has 131000 bytes; the limit is 16384',
+    ]);
+  },
+);
+
+test(
+  'connections that stop after their ClientHello count as TLS connections towards --max-memory',
+  limit,
+  async t => {
+    const server = await startServerFor(t, ...tlsOptions(identity), '--max-memory', '1MB');
+    const hello = await recordHello();
+    const sockets: Socket[] = [];
+    const isShort = () => server.logged().some(({ event }) => event === 'closed to free memory');
+    while (!isShort() && sockets.length < 100) {
+      const socket = await connectTcp(server.port);
+      socket.on('error', () => {}).write(hello);
+      sockets.push(socket);
+      await once(socket, 'data');
+    }
+    await server.untilLogged(({ event }) => event === 'closed to free memory');
+    for (const socket of sockets) socket.destroy();
+  },
+);

@@ -363,6 +363,10 @@ export class FaultySocket implements Socket {
     return (this.inner.held?.() ?? 0) + this.heldByFaults();
   }
 
+  get memory(): number | undefined {
+    return this.inner.memory;
+  }
+
   share(): number {
     return this.inner.share?.() ?? 0;
   }
