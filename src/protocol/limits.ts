@@ -128,6 +128,9 @@ export const maxHeaderFields = 100;
 /** A line between the chunks of a body: the chunk size with extensions, or a trailer field. Apache: 8190. */
 export const maxChunkLine = 1 * KiB;
 
+/** Extensions of all chunks of a body, which the server ignores. Node: 16 KiB. */
+export const maxChunkExtensions = 16 * KiB;
+
 /** Trailer fields of a chunked body. The server discards them. */
 export const maxTrailerFields = 16;
 

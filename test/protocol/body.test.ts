@@ -79,6 +79,7 @@ describe('a body', () => {
     ['a size beyond all sizes', chunked, '000000001\r\n', 400],
     ['a chunk longer than its size', chunked, '1\r\nab\r\n', 400],
     ['a line without end', chunked, `1;${'x'.repeat(2000)}`, 400],
+    ['extensions without end', chunked, `1;${'x'.repeat(1000)}\r\na\r\n`.repeat(17), 413],
     ['trailers without end', chunked, `0\r\n${'X: y\r\n'.repeat(17)}`, 431],
   ];
   for (const [name, field, sent, code] of refused) {

@@ -2,7 +2,7 @@
 import { Buffer } from 'node:buffer';
 import { enlarge, minLongBuffer } from '../buffers.ts';
 import { ProtocolError } from '../codes.ts';
-import { maxChunkLine, maxFrameHeader, maxTrailerFields } from '../limits.ts';
+import { maxChunkExtensions, maxChunkLine, maxFrameHeader, maxTrailerFields } from '../limits.ts';
 import type { Head } from './head.ts';
 
 export interface Body {
@@ -19,6 +19,8 @@ export interface Body {
   missing: number;
   /** The part of a chunked body to read next. */
   part: 'size' | 'content' | 'line end' | 'trailer';
+  /** Bytes of chunk extensions read. */
+  extensions: number;
   /** The number of trailer fields read. */
   trailerFields: number;
   isWhole: boolean;
@@ -41,6 +43,7 @@ export function newBody({ bodyLength }: Head, limit: number): Body {
     size: 0,
     missing: isChunked ? 0 : bodyLength,
     part: 'size',
+    extensions: 0,
     trailerFields: 0,
     isWhole: bodyLength === 0,
   };
@@ -110,6 +113,12 @@ function takeLine(body: Body, line: string): void {
     // RFC 9112 §7.1.1: a recipient ignores unknown chunk extensions, which follow a semicolon.
     const [, digits] = /^([\da-f]{1,8})[ \t]*(?:;.*)?$/i.exec(line) ?? [];
     if (digits === undefined) throw new ProtocolError(400, 'a chunk size is not a number');
+    body.extensions += line.length - digits.length;
+    if (body.extensions > maxChunkExtensions)
+      throw new ProtocolError(
+        413,
+        `the chunks of the body have more than ${maxChunkExtensions} bytes of extensions`,
+      );
     body.missing = Number.parseInt(digits, 16);
     if (body.size + body.missing > body.limit) throw tooLarge(body.limit);
     body.part = body.missing === 0 ? 'trailer' : 'content';
