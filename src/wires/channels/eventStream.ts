@@ -1,11 +1,10 @@
 /** Subscribers over HTTP that read a stream of server-sent events, as EventSource does. */
 
 import { becomeClientOrThrow } from '../../core/admission.ts';
-import { dropConnection } from '../../core/close.ts';
 import { establish } from '../../core/places.ts';
-import { hasOutputStalled, startSending } from '../../core/progress.ts';
+import { startSending } from '../../core/progress.ts';
 import { sendBytes } from '../../core/send.ts';
-import { noteDeadline, noteEnding } from '../../diagnostics/closeReason.ts';
+import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { eventStreamStart, jsonEventSource, plainEventSource } from '../../handlers/channels/encoders.ts';
 import { idOf } from '../../handlers/channels/names.ts';
 import type { Channels, Subscriber } from '../../handlers/channels/records.ts';
@@ -13,6 +12,7 @@ import type { ChannelRequest } from '../../handlers/channels/request.ts';
 import { endSubscriber, newSubscriber, subscribe } from '../../handlers/channels/subscribers.ts';
 import type { Connection } from '../../records/records.ts';
 import { beginResponse, endResponse, type Fields } from '../route.ts';
+import { isStreamUnread } from '../unreadStream.ts';
 import type { Delivery } from './delivery.ts';
 
 interface EventStreamState {
@@ -20,8 +20,6 @@ interface EventStreamState {
   /** The bytes written at the last check of deadlines, and when that number was first seen. */
   bytesOut: number;
   wroteAt: number;
-  /** Whether output was left unsent at the last check. */
-  isStalling: boolean;
 }
 
 /** A comment, which clients ignore. */
@@ -36,12 +34,13 @@ export function newEventStreams(channels: Channels): Delivery {
     becomeClientOrThrow(request);
     establish(request);
     const subscriber = newSubscriber(channels, request, asked.isJson ? jsonEventSource : plainEventSource);
-    streams.set(request, { subscriber, bytesOut: 0, wroteAt: server.now, isStalling: false });
+    streams.set(request, { subscriber, bytesOut: 0, wroteAt: server.now });
     for (const name of asked.names)
       subscribe(channels, subscriber, name, asked.start, asked.presence === 'watch');
     // `X-Accel-Buffering` disables nginx's buffering of the response.
     beginResponse(request, 200, { ...fields, 'Content-Type': type, 'X-Accel-Buffering': 'no' });
     sendBytes(request, eventStreamStart(asked.after ?? startId(subscriber)));
+    startSending(request);
     request.socket.keepAlive(server.configuration.pingInterval);
     // EventSource gives up after any status but 200, so it gets a stream that ends, and comes again.
     if (server.isDraining) endResponse(request);
@@ -76,17 +75,8 @@ export function newEventStreams(channels: Channels): Delivery {
     checkDeadlines(request) {
       const stream = streams.get(request);
       if (stream === undefined) return;
-      const { pingInterval, pongTimeout } = server.configuration;
-      const isStalling = request.socket.isBusy;
-      // A client that reads nothing for so long would also have missed a ping.
-      if (isStalling && !stream.isStalling) startSending(request);
-      stream.isStalling = isStalling;
-      if (isStalling) {
-        if (pongTimeout === 0 || !hasOutputStalled(request, pingInterval + pongTimeout)) return;
-        noteDeadline(request, 'it did not read its event stream', 'pongTimeout');
-        dropConnection(request);
-        return;
-      }
+      if (isStreamUnread(request)) return;
+      const { pingInterval } = server.configuration;
       if (request.bytesOut !== stream.bytesOut || request.queue.size > 0) {
         stream.bytesOut = request.bytesOut;
         stream.wroteAt = server.now;

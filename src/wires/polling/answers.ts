@@ -3,6 +3,7 @@
  * are encoded from the frames in the backlog slice by slice, as fast as the socket accepts them.
  */
 
+import { startSending } from '../../core/progress.ts';
 import { queueRange, scheduleFlush, sendBytes } from '../../core/send.ts';
 import { contentLengthSlice, outputSlice, polledMessageOverhead, pollWindow } from '../../protocol/limits.ts';
 import {
@@ -211,6 +212,7 @@ export class EventStream implements Producer {
     };
     beginResponse(request, 200, { ...fields, ...headers });
     sendBytes(request, Buffer.from(`retry: ${sseRetryDelay}\n\n`));
+    startSending(request);
     request.producer = this;
     scheduleFlush(request);
   }

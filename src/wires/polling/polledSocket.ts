@@ -19,6 +19,7 @@ import { type Posted, showClosing } from '../../protocol/polling.ts';
 import { type Chunk, outputArena, type Range, releaseInFlight } from '../../records/arena.ts';
 import type { Connection, Server, Socket, Wire } from '../../records/records.ts';
 import { type Fields, httpState } from '../route.ts';
+import { isStreamUnread } from '../unreadStream.ts';
 import { websocket } from '../websocket.ts';
 import { answerEmpty, answerPoll, EventStream } from './answers.ts';
 import {
@@ -229,6 +230,8 @@ export class PolledSocket implements Socket {
     const { pollRequest, pendingPost } = this;
     const { now, configuration } = request.server;
     const isDue = (since: number, time: number) => time > 0 && now - since >= time;
+    // A stream that has to end still waits for its client to read the rest.
+    const isUnread = request.producer instanceof EventStream && isStreamUnread(request);
     // A request waits as long as a WebSocket waits before a ping.
     if (pendingPost?.connection === request && isDue(pendingPost.since, configuration.pingInterval)) {
       this.pendingPost = undefined;
@@ -237,7 +240,7 @@ export class PolledSocket implements Socket {
       const { stream, since } = pollRequest;
       if (isDue(since, stream === undefined ? configuration.pingInterval : eventStreamLifetime))
         this.release();
-      else if (stream !== undefined && isDue(stream.wroteAt, configuration.pingInterval))
+      else if (stream !== undefined && !isUnread && isDue(stream.wroteAt, configuration.pingInterval))
         stream.sendHeartbeat(request);
     }
   }
