@@ -76,7 +76,7 @@ test('a second signal ends the server at once, with exit code 1', async t => {
   const silent = await connectRaw(server.port);
   server.child.kill('SIGTERM');
   await untilLogged(server, 'draining');
-  server.child.kill('SIGTERM');
+  server.child.kill('SIGINT');
   assert.equal(await server.exited, 1);
   silent.destroy();
 });

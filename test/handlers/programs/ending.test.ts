@@ -186,7 +186,7 @@ test('SIGTERM to the server ends its programs first, in the usual steps', async 
   client.destroy();
 });
 
-for (const signal of ['SIGKILL', 'SIGTERM twice'] as const) {
+for (const signal of ['SIGKILL', 'two signals'] as const) {
   test(`${signal} to the server leaves no process behind, not even one that ignores EOF and SIGTERM`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(
@@ -215,7 +215,7 @@ for (const signal of ['SIGKILL', 'SIGTERM twice'] as const) {
     else {
       server.child.kill('SIGTERM');
       await untilLogged(server, 'draining');
-      server.child.kill('SIGTERM');
+      server.child.kill('SIGINT');
     }
     assert.equal(await server.exited, signal === 'SIGKILL' ? null : 1);
     await untilSo(() => !all.some(({ pid }) => isAlive(pid)));
