@@ -10,7 +10,7 @@ import { noteRule } from '../diagnostics/closeReason.ts';
 import { type Rate, rate as rateKind } from '../options/values.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { maxRateAddresses, ratePause } from '../protocol/limits.ts';
-import { countWholeFrames } from '../protocol/websocket/frame.ts';
+import { countMessages } from '../protocol/websocket/frame.ts';
 import type { Connection, Server } from '../records/records.ts';
 import type { Bucket } from '../records/resources.ts';
 import { closeConnection } from './close.ts';
@@ -59,7 +59,7 @@ function resumeLimited(connection: Connection, bucket: Bucket, limit: Rate): voi
   if (connection.phase !== 'open') return;
   const { input, inputStart, inputEnd, endpoint } = connection;
   const waiting =
-    input === undefined || endpoint === undefined ? 0 : countWholeFrames(input, inputStart, inputEnd);
+    input === undefined || endpoint === undefined ? 0 : countMessages(input, inputStart, inputEnd);
   if (waiting > limit.burst) {
     noteRule(
       connection,

@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { addressLogLines } from '../../src/protocol/limits.ts';
-import { countWholeFrames } from '../../src/protocol/websocket/frame.ts';
+import { countMessages } from '../../src/protocol/websocket/frame.ts';
 import { openSocket } from '../support/channelClients.ts';
 import { connectTerminal } from '../support/lineClient.ts';
 import { connectRaw, exchange, tryRaw } from '../support/rawClient.ts';
@@ -58,6 +58,22 @@ describe('--message-rate', () => {
     client.destroy();
     const { why } = await server.untilLogged(({ event }) => event === 'closed');
     assert.match(String(why), /faster than 10\/s:3, .* \(--message-rate\)$/);
+  });
+
+  test('counts a message in many fragments once', async t => {
+    const server = await startServerFor(t, '--message-rate', '10/s:3');
+    const client = await connectRaw(server.port, { path: '/echo' });
+    const fragments = Array.from({ length: 20 }, () => frame(opcode.continuation, 'b', { fin: false }));
+    client.send(
+      ...texts(3),
+      frame(opcode.text, 'a', { fin: false }),
+      ...fragments,
+      frame(opcode.continuation),
+    );
+    for (let i = 0; i < 3; i++) assert.equal(String((await client.nextFrame())?.payload), String(i));
+    const next = await client.nextFrame();
+    assert.deepEqual([next?.opcode, String(next?.payload)], [opcode.text, `a${'b'.repeat(20)}`]);
+    client.destroy();
   });
 
   test('counts the messages of all connections of a user together', async t => {
@@ -175,17 +191,19 @@ test('an address that sends 1,500 bad requests causes hardly more than 500 lines
   assert.ok(refused >= addressLogLines.burst && refused < 2 * addressLogLines.burst, `${refused} lines`);
 });
 
-test('the count of whole frames includes data frames of every length, and no control frames', () => {
+test('the count of waiting messages includes those of every length, and neither control frames nor fragments', () => {
   const bytes = Buffer.concat([
     frame(opcode.text, 'a'),
     frame(opcode.ping, 'b'),
     frame(opcode.binary, Buffer.alloc(300)),
-    frame(opcode.text, ''),
+    frame(opcode.text, '', { fin: false }),
+    frame(opcode.continuation, 'c', { fin: false }),
+    frame(opcode.continuation, 'd'),
     frame(opcode.text, 'incomplete').subarray(0, 9),
   ]);
-  assert.equal(countWholeFrames(bytes, 0, bytes.length), 3);
-  assert.equal(countWholeFrames(bytes, 0, bytes.length - 9), 3);
-  assert.equal(countWholeFrames(bytes, 0, 5), 0);
+  assert.equal(countMessages(bytes, 0, bytes.length), 3);
+  assert.equal(countMessages(bytes, 0, bytes.length - 9), 3);
+  assert.equal(countMessages(bytes, 0, 5), 0);
   const long = Buffer.concat([frame(opcode.text, Buffer.alloc(100_000)), bytes]);
-  assert.equal(countWholeFrames(long, 0, long.length), 4);
+  assert.equal(countMessages(long, 0, long.length), 4);
 });

@@ -98,19 +98,20 @@ export function readFrameHeader(
   return size + maskBytes;
 }
 
-/** @returns the number of whole data frames at the start of a client's input, which may be invalid */
-export function countWholeFrames(bytes: Uint8Array, start: number, end: number): number {
-  let frames = 0;
+/** @returns the number of messages that end in the whole frames at the start of a client's input, which may be invalid */
+export function countMessages(bytes: Uint8Array, start: number, end: number): number {
+  let messages = 0;
   for (let at = start; at + 6 <= end; ) {
     const short = bytes[at + 1]! & 0x7f;
     const size = short === 127 ? 10 : short === 126 ? 4 : 2;
     let length = size === 2 ? short : 0;
     for (let i = at + 2; i < at + size; i++) length = 256 * length + (bytes[i] ?? 0);
-    const isData = (bytes[at]! & 0x08) === 0;
+    // RFC 6455 §5.4: FIN ends a message. Only a control frame has the bit 0x08.
+    const endsMessage = (bytes[at]! & (FIN | 0x08)) === FIN;
     at += size + 4 + length;
-    if (at <= end && isData) frames++;
+    if (at <= end && endsMessage) messages++;
   }
-  return frames;
+  return messages;
 }
 
 function checkReservedBits(first: number, opcode: number, allowsRsv1: boolean): void {
