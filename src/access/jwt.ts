@@ -6,9 +6,10 @@
 import { isUtf8 } from 'node:buffer';
 import { constants, createHmac, timingSafeEqual, verify } from 'node:crypto';
 import { isObject, readJson } from '../options/json.ts';
-import { clockLeeway, maxCredentialLifetime, maxJwtLength } from '../protocol/accessLimits.ts';
+import { clockLeeway, maxCredentialLifetime, maxJwtLength, signatureCost } from '../protocol/accessLimits.ts';
 import { decodeBase64url } from '../protocol/base64.ts';
 import { type Pattern, parsePattern } from '../protocol/pattern.ts';
+import { workUnits } from '../protocol/workUnits.ts';
 import type { Access, Identity, Key, Verified } from './records.ts';
 import { userFault } from './users.ts';
 
@@ -86,6 +87,7 @@ function checkSignature(keys: readonly Key[], header: Claims, data: Buffer, sign
 }
 
 function isSigned({ algorithm, key }: Key, data: Buffer, signature: Buffer): boolean {
+  if (algorithm !== 'HS256') workUnits.spent += signatureCost;
   switch (algorithm) {
     case 'HS256': {
       const expected = createHmac('sha256', key).update(data).digest();

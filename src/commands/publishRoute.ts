@@ -187,8 +187,12 @@ function readMediaType({ headers }: Head): string {
   if (headers.get('content-encoding') !== undefined)
     throw new ProtocolError(415, 'the body must not be compressed; leave out Content-Encoding');
   if (mediaType === 'application/octet-stream' || typeEnd === -1) return mediaType;
-  const parameters = field.slice(typeEnd + 1).toLowerCase();
-  const [, charset = 'utf-8'] = /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(parameters) ?? [];
+  // Trimmed first: a pattern that ends in blanks would search a long run of them again from each one.
+  const parameters = field
+    .slice(typeEnd + 1)
+    .trim()
+    .toLowerCase();
+  const [, charset = 'utf-8'] = /^charset\s*=\s*"?([^"\s]*)"?$/.exec(parameters) ?? [];
   if (/^(text\/plain|application\/json)$/.test(mediaType) && !/^(utf-?8|us-ascii)$/.test(charset))
     throw new ProtocolError(415, `a text must be UTF-8, not ${quoted(charset)}`);
   return mediaType;

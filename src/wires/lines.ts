@@ -25,6 +25,7 @@ import { postMessage } from '../handlers/chat/post.ts';
 import type { Chat, User } from '../handlers/chat/room.ts';
 import { maxPacketBlob, typingTimeout } from '../protocol/limits.ts';
 import { beginsTelnet, IAC, readTelnet } from '../protocol/telnet.ts';
+import { workUnits } from '../protocol/workUnits.ts';
 import type { Connection, Wire } from '../records/records.ts';
 
 /** The room that every user joins first. */
@@ -52,16 +53,23 @@ const CRNUL = Buffer.of(CR, 0);
 /** The result of `findLineEnd`: the end of the first line, and the start of the next one. */
 const lineEnd = { at: 0, next: 0 };
 
+/** Bytes in which the end of a line is searched first. Searching all that has arrived, for each short line, would take long. */
+const usualLine = 256;
+
 /** Finds the end of the first line of `bytes[start, end)`. @returns false if the line has no end yet */
 function findLineEnd(bytes: Buffer, start: number, end: number): boolean {
-  const input = bytes.subarray(start, end);
-  const lf = input.indexOf(LF);
-  const upTo = lf < 0 ? input : input.subarray(0, lf);
-  const cr = upTo.indexOf(CRNUL);
-  if (lf < 0 && cr < 0) return false;
-  lineEnd.at = start + (cr >= 0 ? cr : lf > 0 && input[lf - 1] === CR ? lf - 1 : lf);
-  lineEnd.next = start + (cr >= 0 ? cr + 2 : lf + 1);
-  return true;
+  for (let size = usualLine; ; size *= 4) {
+    const input = bytes.subarray(start, Math.min(end, start + size));
+    const lf = input.indexOf(LF);
+    const upTo = lf < 0 ? input : input.subarray(0, lf);
+    const cr = upTo.indexOf(CRNUL);
+    if (lf >= 0 || cr >= 0) {
+      lineEnd.at = start + (cr >= 0 ? cr : lf > 0 && input[lf - 1] === CR ? lf - 1 : lf);
+      lineEnd.next = start + (cr >= 0 ? cr + 2 : lf + 1);
+      return true;
+    }
+    if (start + size >= end) return false;
+  }
 }
 
 function sendBytes(connection: Connection, bytes: Uint8Array): void {
@@ -125,6 +133,7 @@ export function newLinesWire(chat: Chat): Wire {
     if (command === '/join') moveTo(user, words.join(' '));
     else if (command === '/who') {
       if (room === undefined) return sendLine(connection, '! you are in no room; enter one with /join ROOM');
+      workUnits.spent += room.users.size;
       const nicks = [...room.users].map(({ nick }) => nick.text);
       sendLine(connection, `* ${nicks.length} in ${room.name.text}: ${nicks.join(', ')}`);
     } else if (command === '/quit') {

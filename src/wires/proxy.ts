@@ -73,7 +73,7 @@ export function newProxyWire(next: Wire): Wire {
 export function applyForwarded(connection: Connection, head: Head): void {
   applyForwardedHost(connection, head);
   const forwarded = head.headers.get('x-forwarded-for');
-  if (forwarded === undefined) return;
+  if (forwarded === undefined || !isTrusted(connection)) return;
   const hops = splitList(forwarded);
   for (let at = hops.length - 1; at >= 0; at--) {
     if (!isTrusted(connection)) return;

@@ -4,11 +4,14 @@ import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { verifyToken } from '../../src/access/jwt.ts';
 import { parseKeys, readKeys } from '../../src/access/keys.ts';
 import { watchLog } from '../../src/log/log.ts';
+import { signatureCost } from '../../src/protocol/accessLimits.ts';
+import { workUnits } from '../../src/protocol/workUnits.ts';
 import { run } from '../support/commandWays.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
-import { pemOf, sitePairs, siteSecret } from '../support/tokens.ts';
+import { accessOf, pemOf, sitePairs, siteSecret, tokenOf } from '../support/tokens.ts';
 
 const folder = temporaryFolder();
 const { RS256, ES256, EdDSA } = sitePairs;
@@ -135,3 +138,13 @@ function weakRsa(modulusLength: number) {
 function curve(namedCurve: string) {
   return generateKeyPairSync('ec', { namedCurve });
 }
+
+test('each signature that is checked with a public key is charged as work', () => {
+  const other = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const keys = [other, ES256].flatMap(({ publicKey }) => parseKeys(Buffer.from(pemOf(publicKey))));
+  const now = Date.now();
+  const claims = { sub: '17', exp: Math.floor(now / 1000) + 60 };
+  const before = workUnits.spent;
+  assert.equal(verifyToken(accessOf({ keys }), tokenOf(claims, {}, 'ES256'), now).identity?.user, '17');
+  assert.equal(workUnits.spent - before, 2 * signatureCost);
+});

@@ -6,7 +6,14 @@ test('hasToken finds a token in a list, and isHost accepts hosts only', () => {
   for (const list of ['upgrade', 'Upgrade', 'keep-alive, Upgrade', ' a ,\tUPGRADE\t', ',upgrade']) {
     assert.ok(hasToken(list, 'upgrade'), list);
   }
-  for (const list of [undefined, '', 'upgrades', 'keep-alive upgrade', 'upgrade;q=1', '\xa0upgrade']) {
+  const others = [
+    'upgrades',
+    'keep-alive upgrade',
+    'upgrade;q=1',
+    '\xa0upgrade',
+    'upgrade upgrade, xupgrade',
+  ];
+  for (const list of [undefined, '', ...others]) {
     assert.ok(!hasToken(list, 'upgrade'), list);
   }
   for (const host of ['a', 'a.b-c_d', 'a:80', 'a:', '127.0.0.1:1', '[::1]', '[::ffff:1.2.3.4]:65535']) {

@@ -27,7 +27,18 @@ export function isToken(text: string): boolean {
 export function hasToken(list: string | undefined, token: string): boolean {
   if (list === undefined) return false;
   const lower = list.toLowerCase();
-  return lower === token || splitList(lower).includes(token);
+  for (let at = lower.indexOf(token); at >= 0; at = lower.indexOf(token, at + 1))
+    if (isElement(lower, at, at + token.length)) return true;
+  return false;
+}
+
+/** Whether `list[start, end)` is an element: only blanks separate it from the commas or the ends of the list. */
+function isElement(list: string, start: number, end: number): boolean {
+  let from = start;
+  let to = end;
+  while (from > 0 && isBlank(list.charCodeAt(from - 1))) from--;
+  while (to < list.length && isBlank(list.charCodeAt(to))) to++;
+  return (from === 0 || list[from - 1] === ',') && (to === list.length || list[to] === ',');
 }
 
 /** The elements of a comma-separated list of tokens. RFC 9110 §5.6.1.2: a recipient ignores empty elements. */

@@ -4,9 +4,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { describe, test } from 'node:test';
+import type { Chat } from '../../../src/handlers/chat/room.ts';
 import { PacketCommand } from '../../../src/protocol/tpacket.ts';
+import { newLinesWire } from '../../../src/wires/lines.ts';
 import { connectMember, expectHeard, hearAll, hearUntil, said, shown } from '../../support/chatClient.ts';
 import { roundTrip } from '../../support/echoProbe.ts';
+import { newFakeServer, openFakeConnection } from '../../support/fakeSocket.ts';
 import { connectLines, connectTerminal, linesSoFar } from '../../support/lineClient.ts';
 import { connectRaw, connectTcp, exchange, handshakeRequest } from '../../support/rawClient.ts';
 import { startServerFor, startServerWith } from '../../support/serverProcess.ts';
@@ -371,4 +374,18 @@ test('a graceful shutdown notifies terminals', async t => {
   assert.deepEqual(await newt.rest(), ['* the server is going away']);
   assert.equal(shown((await raw.next())!), 'NEW_USER uid=-1 p1=4097 p2=0 "raw"');
   assert.equal(await raw.hear(), 'RESP_ERROR uid=-1 p1=-1 p2=0 "the server is going away"');
+});
+
+test('many short lines that arrive together are separated in linear time', { timeout: 20_000 }, () => {
+  const { connection } = openFakeConnection(newFakeServer(), undefined);
+  const lines = newLinesWire({} as Chat);
+  // A user's empty lines have no effect.
+  Object.assign(connection, { wire: lines, endpoint: undefined, data: {} });
+  for (const end of ['\r\0', '\n']) {
+    const count = 2_000_000;
+    const bytes = Buffer.from(end.repeat(count), 'latin1');
+    const before = connection.messagesIn;
+    for (let at = 0; at < bytes.length; ) at = lines.receive(connection, bytes, at, bytes.length);
+    assert.equal(connection.messagesIn - before, count);
+  }
 });
