@@ -162,8 +162,7 @@ export function pickCandidate(list: readonly Connection[], use?: AddressUse): Co
   const attempts = Math.min(use === undefined ? fewSamples : samples, list.length);
   for (let i = 0; i < attempts; i++) {
     const candidate = list[Math.floor(Math.random() * list.length)]!;
-    // An idle HTTP connection whose answer is not sent yet.
-    if (candidate.candidates === candidate.server.places.idle && candidate.queue.size > 0) continue;
+    if (candidate.candidates === candidate.server.places.idle && isInUse(candidate)) continue;
     if (use === undefined) {
       if (best === undefined || socketsOf(candidate) > socketsOf(best)) best = candidate;
     } else if (candidate.addressUse === use) {
@@ -171,6 +170,11 @@ export function pickCandidate(list: readonly Connection[], use?: AddressUse): Co
     }
   }
   return best;
+}
+
+/** Whether an idle HTTP connection has an answer that is not sent yet, or the next request, which no read has seen yet. */
+function isInUse({ queue, input }: Connection): boolean {
+  return queue.size > 0 || input !== undefined;
 }
 
 function socketsOf({ addressUse }: Connection): number {

@@ -216,7 +216,10 @@ export function newHttpWire(
 
   function close(connection: Connection, reason: string): void {
     const request = httpState(connection)?.request;
-    if (request === undefined) endIdle(connection);
+    // The next request has arrived, or a part of it, and no read has seen it yet.
+    if (request === undefined && connection.input !== undefined)
+      refuseRequest(connection, new ProtocolError(503, reason));
+    else if (request === undefined) endIdle(connection);
     else if (request.isPromised) request.isKept = false;
     // A client that awaits an answer gets one.
     else if (request.isAdmitted && request.isWhole && request.route?.close !== undefined)

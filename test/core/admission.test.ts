@@ -10,7 +10,14 @@ import {
   mayEnter,
 } from '../../src/core/admission.ts';
 import { addConnection } from '../../src/core/connection.ts';
-import { addressKey, changeAddress, establish, leavePlaces } from '../../src/core/places.ts';
+import {
+  addressKey,
+  becomeIdle,
+  changeAddress,
+  establish,
+  leavePlaces,
+  pickCandidate,
+} from '../../src/core/places.ts';
 import { endingOf } from '../../src/diagnostics/closeReason.ts';
 import { minExtraSockets, rejectionSlots } from '../../src/protocol/limits.ts';
 import type { Connection, Server } from '../../src/records/records.ts';
@@ -203,4 +210,14 @@ describe('--max-per-address', () => {
     assert.equal(refused.filter(code => code === undefined).length, 2 + minExtraSockets);
     assert.equal(refused.filter(code => code === 429).length, 28 - minExtraSockets);
   });
+});
+
+test('an idle connection whose next request has arrived is not dropped for a newcomer', () => {
+  const server = newFakeServer('--max-connections', '1', '--max-per-address', '0');
+  const connection = enter(server);
+  becomeIdle(connection);
+  connection.input = Buffer.from('GET / HTTP/1.1\r\n');
+  assert.equal(pickCandidate(server.places.idle), undefined);
+  connection.input = undefined;
+  assert.equal(pickCandidate(server.places.idle), connection);
 });

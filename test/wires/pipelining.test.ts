@@ -6,6 +6,7 @@ import { addConnection } from '../../src/core/connection.ts';
 import { onData, onEnd, scheduleTurn } from '../../src/core/poll.ts';
 import { scheduleFlush, sendBytes } from '../../src/core/send.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
+import { drainServer } from '../../src/core/shutdown.ts';
 import { echo as echoHandler } from '../../src/handlers/echo.ts';
 import { configureLog } from '../../src/log/log.ts';
 import { maxPausedInput } from '../../src/protocol/limits.ts';
@@ -206,4 +207,21 @@ describe('pipelined requests', () => {
     for (const { connection } of [flood, other]) onEnd(connection, undefined);
     await loop.stop();
   });
+});
+
+test('a request that has arrived when the server begins to drain is refused with 503', async () => {
+  const loop = startLoop();
+  const { socket, connection } = loop.open();
+  for (const path of ['/echo/first', '/echo/next']) {
+    if (path === '/echo/next') await untilTurn(loop.server);
+    const bytes = Buffer.from(get(path));
+    onData(connection, bytes, bytes.length);
+  }
+  drainServer(loop.server, 'the test');
+  onEnd(connection, undefined);
+  while (!socket.isDestroyed) await setImmediate();
+  const [, first, next] = String(socket.written()).split('HTTP/1.1 ');
+  assert.match(first!, /^200 OK\r\n/);
+  assert.match(next!, /^503 .*\r\nConnection: close\r\n\r\nthe server is going away\n$/s);
+  await loop.stop();
 });
