@@ -198,7 +198,12 @@ export function readConfiguration(
   // The names of modules are not known before they are loaded.
   const hasModules = sources.some(source => source.has('handlers'));
   const known = hasModules ? withDefault(handlerName) : optionsFor(names);
-  return { ...configurationOf('serve', known, sources, inheritedSockets(env, process.pid)), configFile };
+  const configuration = configurationOf('serve', known, sources, inheritedSockets(env, process.pid));
+  if (configuration.daemon && configuration.stdin)
+    throw new UsageError(
+      '--stdin needs a server in the foreground, because a daemon has no stdin; remove --daemon',
+    );
+  return { ...configuration, configFile };
 }
 
 /**

@@ -302,6 +302,13 @@ describe('an unknown option', () => {
   });
 });
 
+test('--stdin and --daemon contradict each other', () => {
+  const sentence = '--stdin needs a server in the foreground, because a daemon has no stdin; remove --daemon';
+  refuses(['--daemon', '--stdin'], sentence);
+  refuses(['--daemon'], sentence, { POLLYWOG_STDIN: 'true' });
+  assert.equal(read(['--daemon'], { POLLYWOG_STDIN: 'false' }).daemon, true);
+});
+
 describe('an option without effect', () => {
   const idle = (...argv: string[]) =>
     idleOptions(read(argv)).map(({ option, needs }) => `${option} ${needs}`);
