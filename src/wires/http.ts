@@ -217,7 +217,7 @@ export function newHttpWire(
   function close(connection: Connection, reason: string): void {
     const request = httpState(connection)?.request;
     // The next request has arrived, or a part of it, and no read has seen it yet.
-    if (request === undefined && connection.input !== undefined)
+    if (request === undefined && connection.input !== undefined && server.isDraining)
       refuseRequest(connection, new ProtocolError(503, reason));
     else if (request === undefined) endIdle(connection);
     else if (request.isPromised) request.isKept = false;
