@@ -181,14 +181,23 @@ function sendToLive(channels: Channels, messages: readonly ChannelMessage[]): vo
 
 /** Delivers to the room, the listeners and the polls, and keeps the message. */
 function deliver(channels: Channels, message: ChannelMessage, author: object | undefined): void {
-  const channel = findOrCreate(channels, message.channel);
+  let channel = findOrCreate(channels, message.channel);
   channel.room?.deliver(message, author);
-  for (const listener of channel.listeners) listener(message);
+  if (channel.listeners.size > 0) {
+    callListeners(channel, message);
+    // A listener may have ended its subscription, and with it the channel.
+    channel = findOrCreate(channels, message.channel);
+  }
   for (const waiter of channel.waiters) {
     waiter.take(message);
     channels.due.add(waiter);
   }
   keepMessage(channels, channel, message);
+}
+
+/** A listener that is added meanwhile begins with the next message; one that is removed meanwhile is not called. */
+function callListeners({ listeners }: Channel, message: ChannelMessage): void {
+  for (const listener of [...listeners]) if (listeners.has(listener)) listener(message);
 }
 
 /**

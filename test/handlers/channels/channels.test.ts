@@ -5,6 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { flushFanout } from '../../../src/core/fanout.ts';
 import { flush, onWriteComplete } from '../../../src/core/flush.ts';
+import { dropIfUnused, findOrCreate } from '../../../src/handlers/channels/channel.ts';
 import { newChannels } from '../../../src/handlers/channels/channels.ts';
 import { channelNameFault, idOf, parseCursor } from '../../../src/handlers/channels/names.ts';
 import {
@@ -157,6 +158,47 @@ test('a listener that answers in its own channel speaks once in a turn, and does
   assert.equal(forgetChannel(channels, 'a', false), 2);
   assert.equal(reader.received(), '[a:2:again]');
   assert.equal(channels.queue.length, 1);
+});
+
+test('a listener that ends its subscription with the first message does not take the message along', () => {
+  const channels = open();
+  const channel = findOrCreate(channels, 'a');
+  const stop = () => {
+    channel.listeners.delete(stop);
+    dropIfUnused(channels, channel);
+  };
+  channel.listeners.add(stop);
+  say(channels, 'a', 'x');
+  assert.equal(newReader(channels, ['a'], { after: 0 }).received(), '[a:1:x]');
+  setRetention(channels, { ...generous, messages: 0 }, Date.now());
+  assert.equal(channels.kept, 0);
+});
+
+test('a listener that subscribes anew with each message is called once for each', () => {
+  const channels = open();
+  const { listeners } = findOrCreate(channels, 'a');
+  const heard: string[] = [];
+  const subscribeNext = () => {
+    const listener = ({ data }: ChannelMessage) => {
+      listeners.delete(listener);
+      heard.push(`${data}`);
+      if (heard.length < 1000) subscribeNext();
+    };
+    listeners.add(listener);
+  };
+  subscribeNext();
+  say(channels, 'a', 'x');
+  say(channels, 'a', 'y');
+  assert.deepEqual(heard, ['x', 'y']);
+});
+
+test('a listener that another one has removed is not called', () => {
+  const channels = open();
+  const { listeners } = findOrCreate(channels, 'a');
+  const second = () => assert.fail('it was removed');
+  listeners.add(() => listeners.delete(second));
+  listeners.add(second);
+  say(channels, 'a', 'x');
 });
 
 test('a subscriber with a cursor gets what it missed in all its channels, in order and once', () => {
