@@ -12,7 +12,7 @@ import { contentFault, type PublicationOptions, publicationFault } from '../hand
 import { answerTo, publish } from '../handlers/channels/publish.ts';
 import type { Channels, Published } from '../handlers/channels/records.ts';
 import { quoted, UsageError } from '../options/error.ts';
-import { decodeText, skipByteOrderMark } from '../options/text.ts';
+import { copyText, decodeText, skipByteOrderMark } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { admittedFields, preflightFields } from '../protocol/http/crossOrigin.ts';
 import type { Head, HttpResponse } from '../protocol/http/head.ts';
@@ -168,7 +168,11 @@ function readOptions({ query, headers }: Head): PublicationOptions {
   const { event, ttl, key } = given;
   if (ttl !== undefined && !/^\d{1,10}$/.test(ttl))
     throw new ProtocolError(400, 'ttl must be a whole number of seconds');
-  const options = { event, ttl: ttl === undefined ? undefined : Number(ttl) * 1000, key };
+  const options = {
+    event: event && copyText(event),
+    ttl: ttl === undefined ? undefined : Number(ttl) * 1000,
+    key: key && copyText(key),
+  };
   const why = publicationFault(options);
   if (why !== undefined) throw new ProtocolError(400, why);
   return options;

@@ -37,6 +37,9 @@ export function skipByteOrderMark(bytes: Buffer): Buffer {
 
 const byteOrderMark = Buffer.from('\ufeff');
 
+/** A copy. V8 keeps a long text, such as the head of a request, in memory for as long as a part of it is used. */
+export const copyText = (text: string) => Buffer.from(text).toString();
+
 /** JSON can contain an unpaired surrogate, which UTF-8 cannot encode. */
 export function isWellFormed(text: string): boolean {
   return !/\p{Surrogate}/u.test(text);

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { freeGuesses, maxEventName, maxIdempotencyKey, maxJsonMessage } from '../../src/protocol/limits.ts';
 import { askServer, openServer, run, secret } from '../support/commandWays.ts';
+import { connectKept } from '../support/keptClient.ts';
+import { MiB, residentMemory } from '../support/processState.ts';
 import { exchange } from '../support/rawClient.ts';
 import { type Hooks, startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
@@ -284,6 +286,25 @@ test('a repeated idempotency key gets the same answer, for each publisher and ea
     await server.post('/channels/a?key=18', 'x'),
   ].map(({ id }) => Number(id!.split('-')[1]));
   assert.deepEqual(numbers, [2, 3, 4]);
+});
+
+test('a kept message has its channel, key and event in memory, and not the head of its request', async t => {
+  const server = await openPublishing(t, '--history', '10000', '--rooms', 'none');
+  const client = await connectKept(server.port);
+  const publishMany = async (count: number, optionsOf: (at: number) => string) => {
+    for (let at = 0; at < count; at++) {
+      const head = `POST /channels/channel-of-the-test?${optionsOf(at)} HTTP/1.1\r\nHost: x\r\nCookie: ${'c'.repeat(15_000)}`;
+      const fields = `Authorization: Bearer ${publishSecret}\r\nContent-Type: text/plain\r\nContent-Length: 1`;
+      assert.equal((await client.ask(`${head}\r\n${fields}\r\n\r\nx`)).status, 200);
+    }
+  };
+  // The same work without new messages: the heap grows to its usual size.
+  await publishMany(5000, () => 'key=the-same-key-each-time&event=of-the-same-name');
+  const before = residentMemory(server.pid);
+  await publishMany(5000, at => `key=another-key-each-time-${at}&event=of-another-name-${at}`);
+  const grown = residentMemory(server.pid) - before;
+  assert.ok(grown < 30 * MiB, `${grown} bytes`);
+  client.socket.destroy();
 });
 
 test('pages of other sites publish only if --origin allows them, and their preflights need no token', async t => {

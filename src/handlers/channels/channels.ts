@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { log } from '../../log/log.ts';
 import type { Configuration } from '../../options/configuration.ts';
+import { copyText } from '../../options/text.ts';
 import { maxHistoryBytes, maxHistoryMessages } from '../../protocol/limits.ts';
 import type { Server } from '../../records/records.ts';
 import { openMessageLog } from '../../storage/log/openLog.ts';
@@ -83,8 +84,10 @@ export function newChannels(server: Server, retention: Retention, loaded: Loaded
     entry: undefined,
     scheduleCommit() {},
   };
+  // A copy: the name in a record is a part of its line.
+  const channelOf = (name: string) => channels.byName.get(name) ?? findOrCreate(channels, copyText(name));
   for (const record of loaded?.records ?? []) {
-    const channel = findOrCreate(channels, record.channel);
+    const channel = channelOf(record.channel);
     if ('isForget' in record) {
       // It stands for messages that start-up did not keep.
       channel.lastSeq = Math.max(channel.lastSeq, record.seq);

@@ -55,31 +55,17 @@ function readData({ data, base64 }: JsonObject, text: string): Pick<Publication,
   if (data === undefined) {
     const bytes = decodeBase64(base64);
     if (bytes === undefined) throw new Refusal('"base64" is not valid base64');
-    return { kind: 'bytes', data: ownCopy(bytes) };
+    return { kind: 'bytes', data: bytes };
   }
   // Not `JSON.stringify(data)`, which would round large numbers.
   if (typeof data !== 'string') {
-    const json = ownBytes(memberText(text, 'data'));
+    const json = Buffer.from(memberText(text, 'data'));
     const fault = jsonFault(json);
     if (fault !== undefined) throw new Refusal(fault);
     return { kind: 'json', data: json };
   }
   if (!isWellFormed(data)) throw new Refusal('"data" must be valid Unicode');
-  return { kind: 'text', data: ownBytes(data) };
-}
-
-// `Buffer.from` puts short content into a shared pool; a kept message would keep all of that pool.
-
-function ownBytes(text: string): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
-  bytes.write(text);
-  return bytes;
-}
-
-function ownCopy(bytes: Buffer): Buffer {
-  const copy = Buffer.allocUnsafeSlow(bytes.length);
-  bytes.copy(copy);
-  return copy;
+  return { kind: 'text', data: Buffer.from(data) };
 }
 
 /** JSON outside of strings, without brackets and commas. */

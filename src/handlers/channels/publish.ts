@@ -125,15 +125,16 @@ function answerAll({ onPublished, repeats }: QueuedPublication, outcome: Channel
 
 /** The message with its number. Written out, because spreading the properties takes many times as long. */
 function numbered(channels: Channels, { publication, time }: QueuedPublication): ChannelMessage {
-  const { channel: name, kind, data, from, uid, event, ttl, key, publisher } = publication;
-  const channel = channels.byName.get(name);
+  const { kind, data, from, uid, event, ttl, key, publisher, author } = publication;
+  const channel = channels.byName.get(publication.channel);
   channels.lastSeq++;
   return {
     seq: channels.lastSeq,
     time,
-    channel: name,
+    channel: channel?.name ?? publication.channel,
     kind,
-    data,
+    // Posts in rooms stay in the pool: a copy of each would take an eighth more time.
+    data: author === undefined ? ownBytes(data) : data,
     from,
     uid,
     event,
@@ -143,6 +144,14 @@ function numbered(channels: Channels, { publication, time }: QueuedPublication):
     subscribers: channel === undefined ? 0 : subscribersOf(channel),
     isKept: true,
   };
+}
+
+/** `Buffer.from` puts short data into a shared pool; a kept message would keep all of that pool in memory. */
+function ownBytes(data: Buffer): Buffer {
+  if (data.length === data.buffer.byteLength) return data;
+  const own = Buffer.allocUnsafeSlow(data.length);
+  own.set(data);
+  return own;
 }
 
 /**

@@ -7,6 +7,7 @@
  * A WebSocket in the JSON form may have `await=token`.
  */
 
+import { copyText } from '../../options/text.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
 import { splitList } from '../../protocol/http/fields.ts';
 import type { Head } from '../../protocol/http/head.ts';
@@ -76,7 +77,7 @@ function channelNames({ server }: Channels, path: string, listed: readonly strin
   const encoded = channelPath.exec(path)?.[1];
   if (encoded !== undefined && listed.length > 0)
     throw refusal('the channel is in the path, or in "c" in the query, but not in both');
-  const names = encoded === undefined ? [...new Set(listed)].map(copyOf) : [decoded(encoded)];
+  const names = encoded === undefined ? [...new Set(listed)].map(copyText) : [decoded(encoded)];
   if (maxSubscriptions > 0 && names.length > maxSubscriptions)
     throw refusal(`a subscriber can have ${maxSubscriptions} channels at most; open another one`);
   for (const name of names) {
@@ -85,9 +86,6 @@ function channelNames({ server }: Channels, path: string, listed: readonly strin
   }
   return names;
 }
-
-/** A copy: channels keep their names, and a substring would keep the whole head of the request in memory. */
-const copyOf = (name: string) => Buffer.from(name).toString();
 
 function readPresence(
   given: string | null,
