@@ -1,10 +1,8 @@
 /** What channels keep: the newest messages, by count, bytes and age for each channel, and by memory for all together. */
 
+import { channelMemory, messageMemory } from '../../storage/log/load.ts';
 import { dropIfUnused } from './channel.ts';
 import type { Channel, ChannelMessage, Channels } from './records.ts';
-
-/** The memory of a kept message besides its data: a Buffer, the record, and a slot in two arrays. */
-const messageMemory = 256;
 
 const memoryOf = ({ data, key, publisher, from, event }: ChannelMessage): number =>
   messageMemory +
@@ -15,6 +13,7 @@ const memoryOf = ({ data, key, publisher, from, event }: ChannelMessage): number
 export function keepMessage(channels: Channels, channel: Channel, message: ChannelMessage): void {
   const { retention, order } = channels;
   channel.lastSeq = Math.max(channel.lastSeq, message.seq);
+  if (channel.count === 0) countMemory(channels, channelMemory);
   channel.messages.push(message);
   channel.count++;
   channel.bytes += message.data.length;
@@ -131,7 +130,9 @@ function drop(channels: Channels, channel: Channel, message: ChannelMessage): vo
     channel.messages = messages.filter(isKept);
     channel.first = 0;
   }
-  if (channel.count === 0) dropIfUnused(channels, channel);
+  if (channel.count > 0) return;
+  countMemory(channels, -channelMemory);
+  dropIfUnused(channels, channel);
 }
 
 const isKept = (message: ChannelMessage) => message.isKept;

@@ -9,16 +9,13 @@ import { log } from '../../log/log.ts';
 import { openRegular, storageError, toCreate, toRead } from '../disk.ts';
 import { noteUnsynced } from '../sync.ts';
 import { formatMark, formatRecord, type LogMark } from './line.ts';
-import { longestLine } from './load.ts';
+import { longestLine, messageMemory } from './load.ts';
 import { readBackwards } from './readBackwards.ts';
 import type { LogBounds, LogMessage } from './records.ts';
 import { findRoomFiles, isRoomFile, movedName, parseRoomLine, type RoomFiles } from './roomFiles.ts';
 import { currentSegment, type LogFiles, unfinished } from './segments.ts';
 
 type Imported = Omit<LogMessage, 'seq'>;
-
-/** The memory of a message besides its text. */
-const messageMemory = 256;
 
 /** Lines written at once. */
 const batch = 256;

@@ -35,8 +35,11 @@ export interface Recovery {
 /** Bytes of a line besides the data. */
 const besidesData = 16 * 1024;
 
-/** The memory of a message besides its data. */
-const messageMemory = 256;
+/** The memory of a kept message besides its data: a Buffer, the record, and a slot in two arrays. */
+export const messageMemory = 256;
+
+/** The memory of a channel that keeps messages: its record, lists and maps. Measured: 2.0 KiB. */
+export const channelMemory = 2048;
 
 /** Channels whose newest message is read but not kept. Beyond it, reading stops. */
 const maxDroppedChannels = 100_000;
@@ -395,6 +398,7 @@ function keepLine(
     channel.messages++;
     channel.bytes += data.length;
     if (channel.messages <= bounds.messages && channel.bytes <= bounds.bytes && time >= oldestTime) {
+      if (channel.messages === 1) reading.memoryLeft -= channelMemory;
       reading.memoryLeft -= data.length + messageMemory;
       if (reading.memoryLeft < 0) reading.stoppedAt = head.seq;
       else newestFirst.push(record);

@@ -38,6 +38,7 @@ import {
 } from '../../../src/handlers/channels/subscribers.ts';
 import { parseRequestHead } from '../../../src/protocol/http/head.ts';
 import { maxForgottenChannels, maxLiveBacklog } from '../../../src/protocol/limits.ts';
+import { channelMemory, messageMemory } from '../../../src/storage/log/load.ts';
 import type { LoadedLog, LogRecord } from '../../../src/storage/log/records.ts';
 import { blockLoop } from '../../support/blockLoop.ts';
 import { type FakeSocket, newFakeServer, openFakeConnection } from '../../support/fakeSocket.ts';
@@ -287,12 +288,29 @@ test('retention by count, bytes and memory drops the oldest messages', () => {
   const byBytes = open({ bytes: 10 });
   for (const text of ['1234', '5678', '90ab']) say(byBytes, 'a', text);
   assert.equal(newReader(byBytes, ['a'], { last: 9 }).received(), '[a:2:5678][a:3:90ab]');
-  const byMemory = open({ memory: 3 * 1300 });
+  const byMemory = open({ memory: 3 * (channelMemory + 1300) });
   for (const [at, name] of ['a', 'b', 'c', 'd'].entries()) say(byMemory, name, `${at}`.repeat(1000));
   assert.equal(byMemory.kept, 3);
   assert.equal(byMemory.byName.has('a'), false, 'an empty channel without subscribers is gone');
   assert.equal(newReader(byMemory, ['a'], { after: 0 }).received(), '[gap:a]', 'but not what it forgot');
-  assert.ok(byMemory.server.memory.histories <= 3 * 1300);
+  assert.ok(byMemory.server.memory.histories <= 3 * (channelMemory + 1300));
+});
+
+test('a kept message does not keep the shared pool of short buffers in memory', () => {
+  const channels = open();
+  say(channels, 'a', 'x');
+  const [message] = channels.byName.get('a')!.messages;
+  assert.deepEqual([`${message?.data}`, message?.data.buffer.byteLength], ['x', 1]);
+});
+
+test('the memory of a channel counts while it keeps messages', () => {
+  const channels = open({ memory: 2 * (channelMemory + messageMemory + 1), messages: 3 });
+  for (let at = 0; at < 100; at++) say(channels, `c${at}`, 'x');
+  assert.deepEqual([...channels.byName.keys()], ['c98', 'c99']);
+  for (let at = 0; at < 100; at++) say(channels, 'c99', 'x');
+  assert.equal(channels.byName.get('c99')?.count, 3);
+  for (const name of ['c98', 'c99']) forgetChannel(channels, name, false);
+  assert.deepEqual([channels.byName.size, channels.keptMemory, channels.server.memory.histories], [0, 0, 0]);
 });
 
 test('messages expire by their time to live and by age, which is a gap', () => {

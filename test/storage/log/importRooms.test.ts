@@ -4,6 +4,7 @@ import fs, { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { channelMemory } from '../../../src/storage/log/load.ts';
 import type { LogRecord } from '../../../src/storage/log/records.ts';
 import { captureLog, scratchDirectory } from '../scratch.ts';
 import { numbered, numbersOf, openScratchLog } from './scratchLog.ts';
@@ -74,7 +75,7 @@ test('each room brings what the bounds keep', t => {
   const directory = roomFolder();
   const log = openScratchLog(t, { directory, bounds: { messages: 1 } });
   assert.deepEqual(textsOf(log.records), ['ü 6', 'messages 7', 'lobby 8']);
-  const small = openScratchLog(t, { directory: roomFolder(), bounds: { memory: 600 } });
+  const small = openScratchLog(t, { directory: roomFolder(), bounds: { memory: 600 + 2 * channelMemory } });
   assert.deepEqual(textsOf(small.records), ['messages 7', 'lobby 8']);
 });
 
