@@ -177,6 +177,16 @@ describe('channels', () => {
     client.socket.terminate();
     other.socket.terminate();
   });
+
+  test('--max-channels counts rooms, which are channels', async t => {
+    const server = await startServerFor(t, '--max-channels', '1');
+    const client = await connectTerminal(server.port, 'ada');
+    client.send('/join pond\n');
+    assert.match((await client.line())!, /^! there are 1 channels already.*--max-channels/);
+    client.send('/who\n');
+    assert.equal(await client.line(), '* 1 in lobby: ada');
+    client.socket.destroy();
+  });
 });
 
 test('an address that sends 1,500 bad requests causes hardly more than 500 lines in the log', async t => {

@@ -25,17 +25,25 @@ export function findOrCreate(channels: Channels, name: string): Channel {
     room: undefined,
   };
   channels.forgotten.delete(name);
+  channels.unborn.delete(name);
   channels.byName.set(name, channel);
   return channel;
 }
 
-/** @returns why `--max-channels` does not allow all of these channels, a sentence; undefined if it does. Existing ones are always allowed. */
-export function channelsFull({ byName, server }: Channels, names: readonly string[]): string | undefined {
+/**
+ * @returns why `--max-channels` does not allow all of these channels, a sentence; undefined if it does. Existing ones are always
+ *   allowed.
+ */
+export function channelsFull(
+  { byName, unborn, server }: Channels,
+  names: readonly string[],
+): string | undefined {
   const { maxChannels } = server.configuration;
-  if (maxChannels === 0 || byName.size + names.length <= maxChannels) return undefined;
-  const created = names.filter(name => !byName.has(name)).length;
-  if (created === 0 || byName.size + created <= maxChannels) return undefined;
-  return `there are ${byName.size} channels already, and no more are allowed (--max-channels); try again later`;
+  const count = byName.size + unborn.size;
+  if (maxChannels === 0 || count + names.length <= maxChannels) return undefined;
+  const created = names.filter(name => !byName.has(name) && !unborn.has(name)).length;
+  if (created === 0 || count + created <= maxChannels) return undefined;
+  return `there are ${count} channels already, and no more are allowed (--max-channels); try again later`;
 }
 
 /** A channel exists while it has subscribers, waiting polls, users, or messages. */

@@ -64,6 +64,7 @@ export function newChannels(server: Server, retention: Retention, loaded: Loaded
     epoch: loaded?.log.epoch ?? newEpoch(),
     lastSeq: loaded?.lastSeq ?? 0,
     byName: new Map(),
+    unborn: new Set(),
     retention,
     order: [],
     oldest: 0,

@@ -42,8 +42,11 @@ export function publish(channels: Channels, publication: Publication, onPublishe
       return;
     }
   }
-  const full = channel === undefined ? channelsFull(channels, [name]) : undefined;
-  if (full !== undefined) return onPublished(full);
+  if (channel === undefined) {
+    const full = channelsFull(channels, [name]);
+    if (full !== undefined) return onPublished(full);
+    if (channels.retention.messages > 0) channels.unborn.add(name);
+  }
   const queued: QueuedPublication = { publication, time: Date.now(), onPublished, repeats: undefined };
   if (key !== undefined) channels.pendingKeys.set(pendingKeyOf(publication), queued);
   // The publisher pays for the fan-out at the end of the turn. Consecutive messages of a channel share one.
@@ -103,6 +106,7 @@ function commit(channels: Channels, batch: readonly QueuedPublication[]): void {
       if (publication.key !== undefined) channels.pendingKeys.delete(pendingKeyOf(publication));
   const why = store(channels, messages);
   if (why !== undefined) {
+    channels.unborn.clear();
     for (const queued of batch) answerAll(queued, why);
     return;
   }

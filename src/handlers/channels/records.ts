@@ -203,6 +203,8 @@ export interface Channels {
   /** The number of the newest message. */
   lastSeq: number;
   readonly byName: Map<string, Channel>;
+  /** The names of channels that the queue creates, and which `--max-channels` counts already. */
+  readonly unborn: Set<string>;
   retention: Retention;
   /** All kept messages in order, from index `oldest` on; some may have been dropped. */
   order: ChannelMessage[];

@@ -7,7 +7,7 @@ import { workUnits } from '../../protocol/workUnits.ts';
 import type { Need } from '../../records/identity.ts';
 import type { Connection, Server } from '../../records/records.ts';
 import { authorizeClient, logRefusedCommand } from '../authorize.ts';
-import { dropIfUnused } from '../channels/channel.ts';
+import { channelsFull, dropIfUnused } from '../channels/channel.ts';
 import { channelNameFault } from '../channels/names.ts';
 import { commitPublications } from '../channels/publish.ts';
 import type { Channels } from '../channels/records.ts';
@@ -132,8 +132,8 @@ export function leaveChat(chat: Chat, connection: Connection): void {
 }
 
 /** @returns why users cannot enter this room, a sentence for them; undefined if they can */
-export function roomFault({ server, isRoom }: Chat, { text, key }: Name): string | undefined {
-  if (isRoom(key)) return channelNameFault(key);
+export function roomFault({ channels, server, isRoom }: Chat, { text, key }: Name): string | undefined {
+  if (isRoom(key)) return channelNameFault(key) ?? channelsFull(channels, [key]);
   return hasRooms(server.configuration.rooms)
     ? `this server has no room ${text}`
     : 'this server has no chat rooms';

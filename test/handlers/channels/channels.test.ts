@@ -562,6 +562,28 @@ function openLogged(log: FakeLog, retention: Partial<Retention> = {}, unreadSeq 
   return open(retention, { log, records, lastSeq, unreadSeq } as unknown as LoadedLog);
 }
 
+test('--max-channels counts the channels that the messages of this turn create, unless they cannot be stored', () => {
+  const log = new FakeLog();
+  const channels = openLogged(log);
+  channels.server.configuration = { ...channels.server.configuration, maxChannels: 2 };
+  const outcomes: string[] = [];
+  const publishEach = (...names: string[]) => {
+    for (const channel of names)
+      publish(channels, { channel, kind: 'text', data: Buffer.from('x') }, outcome =>
+        outcomes.push(`${channel} ${typeof outcome === 'string' ? outcome.slice(0, 13) : 'is published'}`),
+      );
+    commitPublications(channels);
+    return outcomes.splice(0);
+  };
+  log.isFailing = true;
+  assert.deepEqual(publishEach('a', 'b'), ['a not published', 'b not published']);
+  log.isFailing = false;
+  const [refused, ...others] = publishEach('c', 'd', 'c', 'e');
+  assert.deepEqual(others, ['c is published', 'd is published', 'c is published']);
+  assert.equal(refused, 'e there are 2 c');
+  assert.deepEqual([...channels.byName.keys()], ['c', 'd']);
+});
+
 test('a message that cannot be stored is not delivered, its publisher gets the reason, and its number is free again', () => {
   const log = new FakeLog();
   const channels = openLogged(log);
