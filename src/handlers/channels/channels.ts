@@ -93,7 +93,12 @@ export function newChannels(server: Server, retention: Retention, loaded: Loaded
       // It stands for messages that start-up did not keep.
       channel.lastSeq = Math.max(channel.lastSeq, record.seq);
       forgetMessages(channels, channel, record.seq);
-    } else keepMessage(channels, channel, { ...record, isKept: true });
+    } else keepMessage(channels, channel, { ...record, channel: channel.name, isKept: true });
+  }
+  for (const [name, seq] of loaded?.expired ?? []) {
+    const channel = channelOf(name);
+    channel.lastSeq = Math.max(channel.lastSeq, seq);
+    channel.forgottenSeq = Math.max(channel.forgottenSeq, seq);
   }
   for (const channel of channels.byName.values()) dropIfUnused(channels, channel);
   return channels;

@@ -26,6 +26,7 @@ export interface Recovery {
   readonly records: readonly LogRecord[];
   readonly lastSeq: number;
   readonly unreadSeq: number;
+  readonly expired: ReadonlyMap<string, number>;
   /** How many of them were read. */
   readonly segments: number;
   /** Messages after the last line may have been lost, although they were delivered. */
@@ -74,9 +75,11 @@ interface ChannelReading {
 interface Reading {
   readonly epoch: string;
   readonly bounds: LogBounds;
+  readonly now: number;
   /** Messages from before are too old. */
   readonly oldestTime: number;
   readonly newestFirst: LogRecord[];
+  readonly expired: Map<string, number>;
   readonly channels: Map<string, ChannelReading>;
   memoryLeft: number;
   bytesLeft: number;
@@ -129,8 +132,10 @@ export function* readSegments(
   const reading: Reading = {
     epoch,
     bounds,
+    now,
     oldestTime: bounds.age === 0 ? Number.NEGATIVE_INFINITY : now - bounds.age,
     newestFirst: [],
+    expired: new Map(),
     channels: new Map(),
     memoryLeft: bounds.messages === 0 || bounds.bytes === 0 ? 0 : bounds.memory,
     bytesLeft: Math.max(minReading, readingFactor * bounds.memory),
@@ -165,6 +170,7 @@ export function* readSegments(
     records: reading.newestFirst.reverse(),
     lastSeq: reading.lastSeq ?? 0,
     unreadSeq: Math.max(unreadSeq, reading.lossySeq),
+    expired: reading.expired,
     // What a crash of the system takes was not acknowledged if every turn was synced.
     segments: count,
     isEndLost: crashed ? reading.newestMark?.fsync !== 'always' : reading.isTailDamaged,
@@ -384,6 +390,14 @@ function noteBroken(reading: Reading, newer: number): void {
   noteLost(reading, newer - 1);
 }
 
+/** A message whose time to live is over takes no place of one that is kept. */
+function noteExpired(reading: Reading, { seq, channel }: LineHead): void {
+  const { expired } = reading;
+  if (expired.has(channel)) return;
+  expired.set(channel, seq);
+  reading.dropped++;
+}
+
 function keepLine(
   reading: Reading,
   channel: ChannelReading,
@@ -394,7 +408,8 @@ function keepLine(
   const record = isTooLong ? undefined : parseRecord(bytes, head);
   if (record === undefined && !isTooLong) return noteBroken(reading, newer);
   if (record !== undefined && !('isForget' in record)) {
-    const { data, time } = record;
+    const { data, time, expiresAt = Number.POSITIVE_INFINITY } = record;
+    if (expiresAt <= reading.now) return noteExpired(reading, head);
     channel.messages++;
     channel.bytes += data.length;
     if (channel.messages <= bounds.messages && channel.bytes <= bounds.bytes && time >= oldestTime) {

@@ -87,7 +87,7 @@ export function* loadLog(options: LogOptions, lock: FolderLock): Generator<void,
       const current = files.descriptor === undefined ? [] : [undefined];
       recovery = yield* readSegments(files, [...order.full, ...current], epoch, bounds, boot, now);
     }
-    const { records, segments, isEndLost } = recovery;
+    const { records, expired, segments, isEndLost } = recovery;
     const lastSeq = recovery.lastSeq + (isEndLost ? skippedNumbers : 0);
     const state: LogState = {
       files,
@@ -109,6 +109,7 @@ export function* loadLog(options: LogOptions, lock: FolderLock): Generator<void,
     return {
       log: newMessageLog(state),
       records,
+      expired,
       lastSeq,
       unreadSeq: isEndLost ? lastSeq : recovery.unreadSeq,
     };
@@ -118,7 +119,14 @@ export function* loadLog(options: LogOptions, lock: FolderLock): Generator<void,
   }
 }
 
-const nothingRead: Recovery = { records: [], lastSeq: 0, unreadSeq: 0, segments: 0, isEndLost: false };
+const nothingRead: Recovery = {
+  records: [],
+  expired: new Map(),
+  lastSeq: 0,
+  unreadSeq: 0,
+  segments: 0,
+  isEndLost: false,
+};
 
 function openFiles({ directory, fsync, rotateAt, keep, bounds, disk = realDisk }: LogOptions): LogFiles {
   let segments: number[];

@@ -80,6 +80,8 @@ export interface LoadedLog {
   readonly records: readonly LogRecord[];
   /** The highest number that was used; 0 if there is none. It jumps if later messages may have been lost. */
   readonly lastSeq: number;
+  /** The channels with messages whose time to live is over, which are not in `records`: the number of the newest. */
+  readonly expired: ReadonlyMap<string, number>;
   /** Messages with numbers up to this one may exist or have existed, but were not read. */
   readonly unreadSeq: number;
 }

@@ -617,6 +617,29 @@ test('a restart goes on with the numbers, cursors and keys of the log, and repor
   assert.equal(newReader(partly, ['a'], { after: 2 }).received(), '[a:3:3]');
 });
 
+test('a message whose time to live is over at a restart is a gap, and its place is free', () => {
+  const log = new FakeLog();
+  const before = openLogged(log);
+  for (const text of ['1', '2', '3']) say(before, 'a', text);
+  const [first, , third] = log.records;
+  const loaded = {
+    log,
+    records: [first, third],
+    expired: new Map([
+      ['a', 2],
+      ['b', 3],
+    ]),
+    lastSeq: 3,
+    unreadSeq: 0,
+  };
+  const channels = open({}, loaded as unknown as LoadedLog);
+  assert.deepEqual([...channels.byName.keys()], ['a']);
+  assert.equal(newReader(channels, ['a'], { after: 1 }).received(), '[gap:a][a:3:3]');
+  assert.equal(newReader(channels, ['a'], { after: 2 }).received(), '[a:3:3]');
+  assert.equal(newReader(channels, ['a'], { last: 9 }).received(), '[a:1:1][a:3:3]');
+  assert.equal(newReader(channels, ['b'], { after: 2 }).received(), '[gap:b]');
+});
+
 test('what is forgotten stays forgotten after a restart, and is a gap', () => {
   const log = new FakeLog();
   const before = openLogged(log);

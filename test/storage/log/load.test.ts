@@ -141,6 +141,30 @@ test('messages beyond the age are left out', t => {
   assert.deepEqual(numbersOf(openScratchLog(t, { ...log, bounds: { age: 50_000 } }).records), [-1, 2, -3]);
 });
 
+test('messages whose time to live is over are left out, and take no place of others', t => {
+  captureLog(t);
+  const log = openScratchLog(t);
+  const expiresAt = Date.now() - 1000;
+  log.log.append([said(1, 'kept'), said(2, 'over', { expiresAt }), said(3, 'over', { expiresAt })]);
+  log.log.append([
+    said(4, 'elsewhere', { channel: 'other', expiresAt }),
+    said(5, 'kept', { expiresAt: time }),
+  ]);
+  log.log.close();
+  for (const bounds of [{ messages: 2 }, { bytes: 8 }, { memory: channelMemory + 2 * (messageMemory + 4) }]) {
+    const again = openScratchLog(t, { ...log, bounds });
+    assert.deepEqual(numbersOf(again.records), [1, 5], JSON.stringify(bounds));
+    assert.deepEqual(
+      [...again.expired],
+      [
+        ['other', 4],
+        ['pond', 3],
+      ],
+    );
+    assert.equal(again.unreadSeq, 0);
+  }
+});
+
 test('a forget removes the messages of its channel before it, and no others', t => {
   captureLog(t);
   const log = openScratchLog(t);
