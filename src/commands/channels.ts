@@ -46,7 +46,7 @@ function rowOf(channels: Channels, { seq, time, from, event, kind, data }: Chann
     kind === 'bytes'
       ? { base64: data.toString('base64') }
       : kind === 'json'
-        ? { data: JSON.parse(data.toString()) as unknown }
+        ? { data: data.toString().replace(/[\t\r\n]/g, ' ') }
         : { text: data.toString() };
   return { id: idOf(channels, seq), time: new Date(time).toISOString(), from, event, ...content };
 }
@@ -78,7 +78,7 @@ const history: Command = {
     from: { width: 12 },
     event: { width: 10 },
     text: { width: 0 },
-    data: { width: 0, format: (value: unknown) => JSON.stringify(value) },
+    data: { width: 0, isJson: true },
     base64: { width: 0 },
   },
   run({ channels }, { channel, count: newest = Number.POSITIVE_INFINITY }) {

@@ -86,6 +86,8 @@ export interface Column {
   readonly width: number;
   /** Formats the value as text. */
   readonly format?: (value: never) => string;
+  /** The values are JSON as text. Parsing it would round long numbers. */
+  readonly isJson?: true;
 }
 
 /** How the outcome of a command is logged. */

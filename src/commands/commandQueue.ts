@@ -11,7 +11,7 @@ import { ProtocolError } from '../protocol/codes.ts';
 import { commandBudget } from '../protocol/limits.ts';
 import { workUnits } from '../protocol/workUnits.ts';
 import type { Call, CommandQueue, Control, Reply, Task } from './command.ts';
-import { formatHeading, formatResult, formatRow } from './show.ts';
+import { formatHeading, formatJsonRow, formatResult, formatRow } from './show.ts';
 
 export function newCommandQueue(): CommandQueue {
   return { tasks: [], first: 0 };
@@ -103,7 +103,7 @@ function writeRows(call: Call, rows: Iterator<Row>, reply: Reply, isFirst: boole
     }
     workUnits.spent += commandCost;
     text += reply.isJson
-      ? `${isStart ? '' : ',\n'}${printableJson(value)}`
+      ? `${isStart ? '' : ',\n'}${formatJsonRow(columns, value)}`
       : `${formatRow(columns, value)}\n`;
     isStart = false;
   }

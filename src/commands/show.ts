@@ -17,6 +17,15 @@ export function formatRow(columns: Columns, row: Readonly<Record<string, unknown
   });
 }
 
+/** One row as JSON, without the newline. */
+export function formatJsonRow(columns: Columns, row: Readonly<Record<string, unknown>>): string {
+  const members = Object.entries(row).map(([name, value]) => {
+    if (value === undefined) return '';
+    return `,"${name}":${columns[name]?.isJson ? value : JSON.stringify(value)}`;
+  });
+  return printableLine(`{${members.join('').slice(1)}}`);
+}
+
 function formatLine(columns: Columns, cell: (name: string, column: Column) => string): string {
   const cells = Object.entries(columns).map(([name, column]) => {
     const text = cell(name, column);

@@ -252,6 +252,19 @@ test('JSON of 500 levels is published, and history shows it', async t => {
   assert.match((await server.command('history', 'a')).stdout, /\[\[\[/);
 });
 
+test('long numbers of JSON stay as they were published, also in the history', async t => {
+  const server = await openPublishing(t);
+  const order = '{"id":\r\n12345678901234567890,"price":1.00}';
+  assert.equal((await server.post('/channels/a', order, json)).status, 200);
+  const polled = await fetch(`http://127.0.0.1:${server.port}/channels/a?last=1`);
+  assert.ok((await polled.text()).includes(order));
+  for (const words of [
+    ['history', 'a'],
+    ['history', 'a', '--json'],
+  ])
+    assert.match((await server.command(...words)).stdout, /\{"id": +12345678901234567890,"price":1\.00\}/);
+});
+
 test('the message does not have the byte order mark before its JSON', async t => {
   const server = await openPublishing(t);
   assert.equal((await server.post('/channels/a', '\ufeff{"order":17}', json)).status, 200);
