@@ -7,21 +7,13 @@ import { answerTo, publish } from '../handlers/channels/publish.ts';
 import type { Publication } from '../handlers/channels/records.ts';
 import { userOf } from '../handlers/chat/chat.ts';
 import { type ChatEncoder, serverNick } from '../handlers/chat/room.ts';
+import { timeToLive } from '../options/values.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { maxPacketBlob } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
 import type { MessageKind } from '../storage/log/records.ts';
 import { type CallValues, type Command, type Control, logsMessages } from './command.ts';
-import {
-  channelName,
-  findConnections,
-  id,
-  messageKind,
-  type Target,
-  textValue,
-  timeToLive,
-  word,
-} from './values.ts';
+import { channelName, findConnections, id, messageKind, type Target, textValue, word } from './values.ts';
 
 interface Content {
   readonly isText: boolean;

@@ -3,7 +3,7 @@
 import type { Serial } from '../diagnostics/closedConnections.ts';
 import { channelNameFault } from '../handlers/channels/names.ts';
 import { type Name, readName } from '../handlers/chat/names.ts';
-import { choice, duration, flag, type Kind } from '../options/values.ts';
+import { choice, flag, type Kind } from '../options/values.ts';
 import { splitWords } from '../options/words.ts';
 import { isSendableCloseCode, ProtocolError, sendableCloseCodes } from '../protocol/codes.ts';
 import { maxCloseReason } from '../protocol/limits.ts';
@@ -76,13 +76,6 @@ export const channelName: Kind<string> = {
 
 /** How a text is published. */
 export const messageKind = choice(['text', 'json'], 'text|json');
-
-/** Milliseconds, in seconds without a unit. */
-export const timeToLive: Kind<number> = {
-  ...duration,
-  placeholder: 'TIME',
-  expected: 'a time such as 60 (seconds) or 5m',
-};
 
 /** A flag, which JSON and forms may have as a word. */
 export const yes: Kind<boolean> = {

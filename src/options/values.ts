@@ -109,6 +109,13 @@ export const duration: Kind<number> = {
   show: milliseconds => showMeasure(milliseconds, durationUnits),
 };
 
+/** How long a message is kept, in milliseconds: no timer waits for it, so it may be longer than a `duration`. */
+export const timeToLive: Kind<number> = {
+  ...duration,
+  expected: 'a time such as 60 (seconds) or 5m',
+  parse: raw => parseMeasure(raw, durationUnits, Number.MAX_SAFE_INTEGER),
+};
+
 /** Events per second on average, and at once. Both 0: no limit. */
 export interface Rate {
   readonly perSecond: number;

@@ -145,6 +145,13 @@ const cases: readonly Case[] = [
   },
   { words: ['publish', 'orders', '{', '--as', 'json'], exit: 2, says: 'the message is not valid JSON\n' },
   { words: ['publish', 'orders', 'x', '--event', 'gap'], exit: 2, says: /^an event must not be called gap/ },
+  { words: ['publish', 'later', 'x', '--ttl', '8760h'], says: /^sent: #\nid: \S+\n$/ },
+  {
+    words: ['publish', 'later', 'x', '--ttl', '8761h'],
+    exit: 2,
+    says: 'a time to live must be a number of seconds, at most #\n',
+  },
+  { words: ['forget', 'later'], says: 'forgotten: #\n' },
   { words: ['channels'], says: /^name websocket eventsource poll room kept last\npond # # # # # \S+\n/ },
   { words: ['forget', 'orders'], says: 'forgotten: #\n' },
   { words: ['history', 'orders', '--json'], says: '[]\n' },
