@@ -107,7 +107,7 @@ function commit(channels: Channels, batch: readonly QueuedPublication[]): void {
   const why = store(channels, messages);
   if (why !== undefined) {
     channels.unborn.clear();
-    for (const queued of batch) answerAll(queued, why);
+    for (const queued of batch) answerAll(queued, `not published, ${why}`);
     return;
   }
   for (let from = 0; from < messages.length; ) {
@@ -160,7 +160,7 @@ function ownBytes(data: Buffer): Buffer {
 
 /**
  * Appends to the log. If that fails, the numbers are free again: a cursor must not be ahead of what a restart finds in the log.
- * @returns why it failed, a sentence
+ * @returns why it failed, the end of a sentence
  */
 function store(channels: Channels, records: readonly LogRecord[]): string | undefined {
   try {
@@ -171,7 +171,7 @@ function store(channels: Channels, records: readonly LogRecord[]): string | unde
     if (!channels.isUnwritable) log('error', 'messages not written', { error: (error as Error).message });
     channels.isUnwritable = true;
     channels.lastSeq -= records.length;
-    return `not published, because it could not be stored: ${diskErrorReason(error)}`;
+    return `because it could not be stored: ${diskErrorReason(error)}`;
   }
   if (channels.isUnwritable) log('info', 'messages written again');
   channels.isUnwritable = false;
@@ -226,7 +226,7 @@ export function forgetChannel(channels: Channels, name: string, isPurged: boolea
   const seq = channels.lastSeq;
   const newest = channel?.lastSeq ?? channels.forgotten.get(name) ?? channels.forgottenFloor;
   const why = store(channels, [{ seq, time: Date.now(), channel: name, isForget: true, newest }]);
-  if (why !== undefined) return why;
+  if (why !== undefined) return `not forgotten, ${why}`;
   if (channel !== undefined) forgetMessages(channels, channel, seq);
   if (!isPurged) return count;
   channels.log?.purge(name, seq).then(

@@ -593,6 +593,7 @@ test('a message that cannot be stored is not delivered, its publisher gets the r
     say(channels, 'a', 'x') as string,
     /not published, because it could not be stored: the disk is full/,
   );
+  assert.match(String(forgetChannel(channels, 'a', false)), /^not forgotten, because it could not be stored/);
   log.isFailing = false;
   // A cursor must not be ahead of the log: after a restart, only the log is left.
   assert.equal(channels.lastSeq, 0);
