@@ -4,7 +4,7 @@
 export interface Bounds {
   /** Messages of each channel. */
   readonly messages: number;
-  /** Bytes of all messages, each with `messageMemory`. */
+  /** Bytes of all messages, each with `messageMemory`, and of the channels that keep them. */
   readonly memory: number;
   /** Milliseconds; 0: no limit. */
   readonly age: number;
@@ -28,6 +28,9 @@ interface Forget {
 
 /** The memory of a message besides its text. */
 export const messageMemory = 256;
+
+/** The memory of a channel that keeps messages, besides these. */
+export const channelMemory = 2048;
 
 /** The publisher of all messages with a key. */
 export const publisher = 'p';
@@ -110,18 +113,22 @@ export class ChannelModel {
     for (const record of this.log.toReversed()) {
       const { seq, channel } = record;
       const isForget = 'isForget' in record;
-      const count = (counts.get(channel) ?? 0) + (isForget ? 0 : 1);
-      const fits =
-        !isForget && !complete.has(channel) && count <= messages && !(age > 0 && record.time < now - age);
-      if (left <= 0 || (fits && left < messageMemory + record.text.length)) {
+      // A message whose time to live is over takes no place.
+      const isOver = !isForget && record.expiresAt !== undefined && record.expiresAt <= now;
+      const count = (counts.get(channel) ?? 0) + (isForget || isOver ? 0 : 1);
+      const isNew = !isForget && !isOver && !complete.has(channel);
+      const fits = isNew && count <= messages && !(age > 0 && record.time < now - age);
+      const needed = fits ? messageMemory + record.text.length + (count === 1 ? channelMemory : 0) : 0;
+      if (left <= 0 || left < needed) {
         this.floor = Math.max(this.floor, seq);
         break;
       }
       counts.set(channel, count);
       if (fits) {
         this.kept.unshift(record);
-        left -= messageMemory + record.text.length;
-      } else {
+        left -= needed;
+      } else if (isOver) miss(channel, seq);
+      else {
         complete.add(channel);
         if (!isForget) miss(channel, seq);
       }
@@ -159,7 +166,9 @@ export class ChannelModel {
   }
 
   private trim(): void {
-    const used = () => this.kept.reduce((sum, message) => sum + memoryOf(message), 0);
+    const used = () =>
+      this.kept.reduce((sum, message) => sum + memoryOf(message), 0) +
+      channelMemory * new Set(this.kept.map(({ channel }) => channel)).size;
     while (used() > this.bounds.memory) this.drop(this.kept[0]!);
   }
 

@@ -11,7 +11,14 @@ import { dropExpired } from '../../../src/handlers/channels/retention.ts';
 import { type ChannelPoll, openEvents, openSocket, pollChannel } from '../../support/channelClients.ts';
 import { type ChannelServer, startChannels, until } from '../../support/channelServer.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
-import { type Bounds, ChannelModel, messageMemory, publisher, type Said } from './channelModel.ts';
+import {
+  type Bounds,
+  ChannelModel,
+  channelMemory,
+  messageMemory,
+  publisher,
+  type Said,
+} from './channelModel.ts';
 import { copyLog, crashLog, tearLog } from './logFolders.ts';
 
 const names = ['a', 'b', 'c'] as const;
@@ -368,8 +375,8 @@ const step = fc.oneof(
 const minute = 60_000;
 const settings = fc.record<Settings>({
   messages: fc.constantFrom(3, 5),
-  // The second one holds six messages.
-  memory: fc.constantFrom(64 * 1024 * 1024, 6 * (messageMemory + 5)),
+  // The second one holds six messages of two channels.
+  memory: fc.constantFrom(64 * 1024 * 1024, 2 * channelMemory + 6 * (messageMemory + 5)),
   age: fc.constantFrom(0, 30 * minute),
   fsync: fc.constantFrom('no', 'no', 'no', 'everysec', 'always'),
   rotate: fc.constantFrom('16MB', smallSegment),
