@@ -48,7 +48,7 @@ function lowerHelperThreads(): void {
   if (process.platform !== 'linux') return;
   try {
     const nice = Math.min(getPriority() + helperNiceness, constants.priority.PRIORITY_LOW);
-    // Linux keeps a nice value for each thread: setpriority(2), "C library/kernel differences".
+    // On Linux, each thread has a nice value of its own: sched(7), "The nice value".
     for (const thread of readdirSync('/proc/self/task')) {
       if (Number(thread) !== process.pid) setPriority(Number(thread), nice);
     }

@@ -45,6 +45,8 @@ export function newTlsWire(secure: Secure, inside: Wire): Wire {
         refuse(connection, 'the client speaks TLS, but no certificate is configured (--tls-cert)');
         return end;
       }
+      // The bytes are searched again with each piece that arrives, and a record may have a single byte.
+      workUnits.spent += (end - start) >>> 6;
       try {
         if (!isClientHelloWhole(bytes, start, end)) return start;
       } catch (error) {
