@@ -15,7 +15,7 @@ export interface InspectorClient {
   send(message: PageMessage): void;
   /** Sends any text. */
   sendRaw(text: string): void;
-  /** Waits for the next message of this type that fits, and drops those before it. @throws Error if the connection ends first */
+  /** Waits for the next message of this type that fits, and drops those before it. @throws Error if the server refuses a message or the connection ends first */
   next<Type extends ServerMessage['type']>(
     type: Type,
     fits?: (message: Of<Type>) => boolean,
@@ -70,6 +70,8 @@ export async function openInspector(
       for (;;) {
         const message = pending.shift();
         if (message?.type === type && fits(message as never)) return message as never;
+        if (message?.type === 'failed')
+          throw new Error(`the server refused "${message.about}": ${message.why}`);
         if (message !== undefined) continue;
         if (isOver) throw new Error(`the inspector's connection ended before a message "${type}"`);
         await new Promise<void>(resolve => {
