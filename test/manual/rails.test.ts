@@ -197,7 +197,7 @@ test('rails: a signed token names its user, and a stranger gets none', async t =
 });
 
 test('rails: a request succeeds although publishing fails', async () => {
-  shop.workshop.server!.kill();
+  await shop.workshop.server!.kill();
   assert.equal((await change(1, 'lost')).status, 200);
   assert.match(
     readFileSync(join(shop.site, 'log'), 'utf8'),
