@@ -242,9 +242,12 @@ export function sendPush(
  * @returns whether a connection takes part in a fan-out. A closing one does not. A slow consumer leaves its group, or is closed
  *   after the fan-out
  */
-function admitToFanout(member: Connection, { group, since }: Pick<FanoutTerms, 'group' | 'since'>): boolean {
+function admitToFanout(member: Connection, terms: Pick<FanoutTerms, 'group' | 'since'>): boolean {
   if (!canSend(member) || member.isSlowConsumer) return false;
-  if (!member.socket.isBusy) return true;
+  return !member.socket.isBusy || admitBusy(member, terms);
+}
+
+function admitBusy(member: Connection, { group, since }: Pick<FanoutTerms, 'group' | 'since'>): boolean {
   const { size } = member.queue;
   const { maxBuffered } = member.server.configuration;
   if (group?.onBehind !== undefined) {

@@ -195,11 +195,9 @@ export class HandleSocket implements Socket {
   writeOne(bytes: Buffer, start: number, end: number): number {
     const isSame = bytes === lastBytes && start === lastStart && end === lastEnd;
     const view = isSame ? lastView : viewOf(bytes, start, end);
-    const request = spareRequest ?? newRequest();
-    spareRequest = undefined;
-    const error = this.handle.writeBuffer(request, view);
-    if (error === 0 && streamBaseState[kLastWriteWasAsync] !== 0) this.keepRequest(request, view);
-    else spareRequest = request;
+    spareRequest ??= newRequest();
+    const error = this.handle.writeBuffer(spareRequest, view);
+    if (error === 0 && streamBaseState[kLastWriteWasAsync] !== 0) this.keepRequest(view);
     return error;
   }
 
@@ -208,18 +206,17 @@ export class HandleSocket implements Socket {
       ({ chunk, start, end }) =>
         new Uint8Array(chunk.bytes.buffer, chunk.bytes.byteOffset + start, end - start),
     );
-    const request = spareRequest ?? newRequest();
-    spareRequest = undefined;
-    const error = this.handle.writev(request, views, true);
-    if (error === 0 && streamBaseState[kLastWriteWasAsync] !== 0) this.keepRequest(request, views);
-    else spareRequest = request;
+    spareRequest ??= newRequest();
+    const error = this.handle.writev(spareRequest, views, true);
+    if (error === 0 && streamBaseState[kLastWriteWasAsync] !== 0) this.keepRequest(views);
     return error;
   }
 
   /** The system could not take everything at once: the bytes stay until `onWritten`. */
-  private keepRequest(request: WriteRequest, bytes: Uint8Array | Uint8Array[]): void {
-    request.socket = this;
-    request.bytes = bytes;
+  private keepRequest(bytes: Uint8Array | Uint8Array[]): void {
+    spareRequest!.socket = this;
+    spareRequest!.bytes = bytes;
+    spareRequest = undefined;
     this.isBusy = true;
   }
 
