@@ -2,11 +2,13 @@
 
 import type { TokenHolder } from '../access/tokens.ts';
 import { sendPush, sendToAll, wholeMessage } from '../core/fanout.ts';
+import { jsonOutside, jsonWebSocket } from '../handlers/channels/encoders.ts';
 import { contentFault, publicationFault } from '../handlers/channels/publication.ts';
 import { answerTo, publish } from '../handlers/channels/publish.ts';
 import type { Publication } from '../handlers/channels/records.ts';
 import { userOf } from '../handlers/chat/chat.ts';
 import { type ChatEncoder, serverNick } from '../handlers/chat/room.ts';
+import { inspectorName } from '../handlers/inspector/session.ts';
 import { timeToLive } from '../options/values.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { maxPacketBlob } from '../protocol/limits.ts';
@@ -32,11 +34,27 @@ const unnumbered = 0;
 /** The line that a chat user sees. */
 const fromServer = ({ bytes }: Content) => Buffer.concat([Buffer.from(`${serverNick}: `), bytes]);
 
-/** Whether the connection takes raw messages: the handshake is over, it is not closing, and its handler is not the chat. */
+/** Whether the connection takes messages of others: its session is open, and neither the chat's nor an inspector's. */
 function takesMessages(connection: Connection): boolean {
-  const { handler } = connection;
-  return isOpen(connection) && handler !== undefined && handler.name !== 'tpacket';
+  const { handler, trustLevel } = connection;
+  // Below level 3, a client has not shown yet that it may receive anything.
+  return (
+    isOpen(connection) &&
+    trustLevel === 3 &&
+    handler !== undefined &&
+    handler.name !== 'tpacket' &&
+    handler.name !== inspectorName
+  );
 }
+
+/** Whether the connection subscribes to channels in the JSON form: its client parses every message. */
+function takesJson({ channels }: Control, connection: Connection): boolean {
+  return channels.subscribers.get(connection)?.encoder === jsonWebSocket;
+}
+
+/** The text for subscribers in the JSON form. */
+const inJson = ({ isText, bytes }: Content) =>
+  Buffer.from(jsonOutside(serverNick, isText ? 'text' : 'bytes', bytes));
 
 function isOpen({ phase, endpoint }: Connection): boolean {
   return phase === 'open' && (endpoint === undefined || endpoint.state === 'OPEN');
@@ -80,19 +98,20 @@ const send: Command = {
 };
 
 /** Sends a message as the connection's handler does. @throws ProtocolError 409 */
-export function sendToConnection({ chat }: Control, connection: Connection, content: Content): void {
+export function sendToConnection(control: Control, connection: Connection, content: Content): void {
+  const { chat } = control;
   const user = userOf(chat, connection);
   if (user !== undefined && isOpen(connection)) {
     checkForChat(content);
     const { isText, bytes, start, end } = user.encoder.history(fromServer(content), unnumbered);
     sendPush(connection, isText, bytes, start, end);
   } else if (user === undefined && takesMessages(connection)) {
-    sendPush(connection, content.isText, content.bytes, 0, content.bytes.length);
+    const { isText, bytes } = takesJson(control, connection)
+      ? { isText: true, bytes: inJson(content) }
+      : content;
+    sendPush(connection, isText, bytes, 0, bytes.length);
   } else {
-    throw new ProtocolError(
-      409,
-      `connection ${connection.id} is not ready: its handshake is unfinished, it has no nick yet, or it is closing`,
-    );
+    throw new ProtocolError(409, `connection ${connection.id} ${whyNotReady(control, connection)}`);
   }
   if (connection.isSlowConsumer) {
     throw new ProtocolError(
@@ -100,6 +119,13 @@ export function sendToConnection({ chat }: Control, connection: Connection, cont
       `connection ${connection.id} does not read its messages and was closed (--max-buffered)`,
     );
   }
+}
+
+function whyNotReady({ channels }: Control, connection: Connection): string {
+  if (connection.handler?.name === inspectorName) return 'is an inspector, which takes no messages';
+  if (connection.handler === undefined && channels.subscribers.has(connection))
+    return 'is an event stream, which gets only what is published; publish in its channel';
+  return 'is not ready: its handshake is unfinished, it has no nick or token yet, or it is closing';
 }
 
 const publishCommand: Command = {
@@ -156,17 +182,18 @@ const broadcast: Command = {
   parameters: { text: { kind: textValue, rest: true, isPrivate: true, orBytes: true } },
   help: 'send a message to everyone',
   details:
-    'Chat users see the text as a line from "server"; bytes do not reach them. sent: the number of recipients.',
+    'Chat users see the text as a line from "server"; bytes do not reach them. Event streams and polls of channels get only what is published. sent: the number of recipients.',
   logs: logsMessages,
   run(control, parameters) {
     const content = contentOf(parameters);
     const recipients: Connection[] = [];
+    const subscribers: Connection[] = [];
     const chatters = new Map<ChatEncoder, Connection[]>();
     for (const entry of control.server.table.entries) {
       if (entry?.kind !== 'connection') continue;
       const user = userOf(control.chat, entry);
       if (user === undefined) {
-        if (takesMessages(entry)) recipients.push(entry);
+        if (takesMessages(entry)) (takesJson(control, entry) ? subscribers : recipients).push(entry);
       } else if (content.isText && isOpen(entry)) {
         const members = chatters.get(user.encoder);
         if (members === undefined) chatters.set(user.encoder, [entry]);
@@ -174,9 +201,9 @@ const broadcast: Command = {
       }
     }
     if (chatters.size > 0) checkForChat(content);
-    const { isText, bytes } = content;
-    sendToAll(recipients, undefined, wholeMessage(isText, bytes));
-    let sent = recipients.length;
+    sendToAll(recipients, undefined, wholeMessage(content.isText, content.bytes));
+    if (subscribers.length > 0) sendToAll(subscribers, undefined, wholeMessage(true, inJson(content)));
+    let sent = recipients.length + subscribers.length;
     for (const [encoder, members] of chatters) {
       sendToAll(members, undefined, encoder.history(fromServer(content), unnumbered));
       sent += members.length;

@@ -1,14 +1,18 @@
 /** What connected clients see of send, publish, broadcast, ping and disconnect. */
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { maxPacketBlob } from '../../src/protocol/limits.ts';
 import { connectMember, hearAll, hearUntil } from '../support/chatClient.ts';
 import { commandWays, type OpenServer, type Outcome, openServer } from '../support/commandWays.ts';
+import { openInspector } from '../support/inspectorClient.ts';
 import { connectLines, connectTerminal, linesSoFar } from '../support/lineClient.ts';
 import { connectRaw, connectTcp } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 import { messagesIn, writtenIn } from '../support/roomFiles.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
+import { siteSecret } from '../support/tokens.ts';
 
 const overHttp = commandWays.find(({ name }) => name === 'HTTP, as JSON')!;
 const ask = (server: OpenServer, words: readonly string[], bytes?: Buffer): Promise<Outcome> =>
@@ -83,6 +87,54 @@ describe('broadcast', () => {
   });
 });
 
+describe('messages to subscribers of channels', () => {
+  test('are JSON for those in the JSON form, and as sent for others', async t => {
+    const server = await openServer(t);
+    const plain = await connectRaw(server.port, { path: '/channels/orders' });
+    const json = await connectRaw(server.port, { path: '/channels/orders?format=json' });
+    assert.match(String((await json.nextFrame())?.payload), /^\{"last":/);
+    const text = 'back in "five" minutes';
+    assert.equal((await ask(server, ['broadcast', text])).stdout, 'sent: 2\n');
+    assert.equal(String((await plain.nextFrame())?.payload), text);
+    const heard = async () => JSON.parse(String((await json.nextFrame())?.payload)) as unknown;
+    assert.deepEqual(await heard(), { from: 'server', data: text });
+    const bytes = Buffer.from([0xff, 0, 0x0a]);
+    assert.equal((await ask(server, ['broadcast'], bytes)).stdout, 'sent: 2\n');
+    assert.deepEqual((await plain.nextFrame())?.payload, bytes);
+    assert.deepEqual(await heard(), { from: 'server', base64: '/wAK' });
+    const [, { id } = {}] = (await rows(server, 'list')).filter(({ handler }) => handler === 'channels');
+    assert.equal((await ask(server, ['send', String(id), text])).exit, 0);
+    assert.deepEqual(await heard(), { from: 'server', data: text });
+    for (const { socket } of [plain, json]) socket.destroy();
+  });
+
+  test('do not reach a client that has not sent its token, an inspector, or an event stream', async t => {
+    const key = join(temporaryFolder(), 'key');
+    writeFileSync(key, siteSecret, { mode: 0o600 });
+    const server = await openServer(t, '--auth-key', key, '--inspect');
+    const waiting = await connectRaw(server.port, { path: '/channels/orders?format=json&await=token' });
+    const inspector = await openInspector(server.port);
+    await inspector.next('welcome');
+    const stream = await fetch(`http://127.0.0.1:${server.port}/channels/orders`, {
+      headers: { Accept: 'text/event-stream' },
+    });
+    assert.equal((await ask(server, ['broadcast', 'hello'])).stdout, 'sent: 0\n');
+    const sentences: string[] = [];
+    for (const { id, handler } of await rows(server, 'list')) {
+      const { exit, stderr } = await ask(server, ['send', String(id), 'hello']);
+      if (exit === 1) sentences.push(`${handler}: ${stderr.replace(/connection \d+/, 'it')}`);
+    }
+    assert.deepEqual(sentences.slice(0, 3), [
+      'channels: pollywog: it is not ready: its handshake is unfinished, it has no nick or token yet, or it is closing\n',
+      'inspect: pollywog: it is an inspector, which takes no messages\n',
+      'null: pollywog: it is an event stream, which gets only what is published; publish in its channel\n',
+    ]);
+    await stream.body?.cancel();
+    inspector.close();
+    waiting.destroy();
+  });
+});
+
 describe('send', () => {
   test('closes a slow consumer, and tells the sender', async t => {
     const server = await openServer(t);
@@ -122,7 +174,7 @@ describe('send', () => {
         [exit, stderr],
         [
           1,
-          `pollywog: connection ${id} is not ready: its handshake is unfinished, it has no nick yet, or it is closing\n`,
+          `pollywog: connection ${id} is not ready: its handshake is unfinished, it has no nick or token yet, or it is closing\n`,
         ],
       );
     }

@@ -3,6 +3,7 @@
  * same for all transports.
  */
 
+import type { MessageKind } from '../../storage/log/records.ts';
 import { idOf } from './names.ts';
 import type { ChannelEncoder, ChannelMessage, Channels, EncodedMessage } from './records.ts';
 
@@ -12,9 +13,18 @@ export function jsonForm(channels: Channels, message: ChannelMessage): string {
   const eventMember = event === undefined ? '' : `,"event":${JSON.stringify(event)}`;
   const fromMember = from === undefined ? '' : `,"from":${JSON.stringify(from)}`;
   const start = `{"id":"${idOf(channels, seq)}","channel":${JSON.stringify(channel)}${eventMember}${fromMember}`;
-  if (kind === 'bytes') return `${start},"base64":"${data.toString('base64')}"}`;
+  return `${start},${contentMember(kind, data)}}`;
+}
+
+/** A message that is in no channel, and so has no id. */
+export function jsonOutside(from: string, kind: MessageKind, data: Buffer): string {
+  return `{"from":${JSON.stringify(from)},${contentMember(kind, data)}}`;
+}
+
+function contentMember(kind: MessageKind, data: Buffer): string {
+  if (kind === 'bytes') return `"base64":"${data.toString('base64')}"`;
   const text = data.toString('utf8');
-  return `${start},"data":${kind === 'json' ? text : JSON.stringify(text)}}`;
+  return `"data":${kind === 'json' ? text : JSON.stringify(text)}`;
 }
 
 export function jsonGap(names: readonly string[]): string {
