@@ -11,19 +11,25 @@ import { printableLine } from '../log/printable.ts';
 import { type Arguments, readArguments } from '../options/arguments.ts';
 import { checkConfiguration } from '../options/configuration.ts';
 import { type Environment, readEnvironment } from '../options/environment.ts';
-import { Exit, UsageError } from '../options/error.ts';
+import { Exit, quoted, UsageError } from '../options/error.ts';
 import { chooseFile, defaultFile, readFile } from '../options/file.ts';
 import { flagName, type OptionTable, readValues } from '../options/option.ts';
 import { controlPath, type DefaultPaths } from '../options/paths.ts';
 import { serverOptions } from '../options/table.ts';
 import { readText } from '../options/text.ts';
-import { ProtocolError } from '../protocol/codes.ts';
 import { allowedOptions, showAllowed } from './allowed.ts';
 import { checkOptions, runCheckCommand } from './check.ts';
 import type { Call, Command } from './command.ts';
-import { findCommand, parameterOptions, parseWords, unreadable, wordOptions } from './commands.ts';
+import {
+  commands,
+  parameterOptions,
+  parseWords,
+  unknownCommand,
+  unreadable,
+  wordOptions,
+} from './commands.ts';
 import { explainOptions, showExplanation } from './explain.ts';
-import { commandHelp, helpInJson, helpOn, helpOverview, localHelp } from './help.ts';
+import { allCommandNames, commandHelp, helpInJson, helpOn, helpOverview, localHelp } from './help.ts';
 import { openLocalInspector } from './inspect.ts';
 
 /**
@@ -62,7 +68,7 @@ export async function runCommandLine(
     case 'inspect':
       return runInspect(argumentsOf('inspect', argv, commandOptions), env, usual);
     default:
-      return runOnServer(word, argv, env, usual);
+      return runOnServer(requireCommand(word, given), argv, env, usual);
   }
 }
 
@@ -98,13 +104,12 @@ function argumentsOf(name: string, argv: readonly string[], options: OptionTable
  * @throws UsageError
  */
 async function runOnServer(
-  name: string,
+  command: Command,
   argv: readonly string[],
   env: Environment,
   usual: DefaultPaths,
 ): Promise<number> {
-  const command = requireCommand(name);
-  const { given, words } = argumentsOf(name, argv, { ...parameterOptions, ...commandOptions });
+  const { given, words } = argumentsOf(command.name, argv, { ...parameterOptions, ...commandOptions });
   if (given.has('help')) return print(commandHelp(command));
   const { json, binary } = readValues(commandOptions, [given]);
   const bytes = binary === '' ? undefined : readBytes(binary);
@@ -115,13 +120,19 @@ async function runOnServer(
   return sendToServer(findControlSocket(given, env, usual), call, json);
 }
 
-/** @throws UsageError: on a command line, an unknown command is wrong usage */
-function requireCommand(name: string): Command {
-  try {
-    return findCommand(name);
-  } catch (error) {
-    throw error instanceof ProtocolError ? new UsageError(error.message) : error;
-  }
+/** @param given the options beside the name @throws UsageError: on a command line, an unknown command is wrong usage */
+function requireCommand(name: string, given: ReadonlyMap<string, unknown>): Command {
+  const found = commands.get(name);
+  if (found !== undefined) return found;
+  const startsServer = [...given.keys()].some(
+    option => Object.hasOwn(serverOptions, option) && !Object.hasOwn(commandOptions, option),
+  );
+  if (startsServer)
+    throw new UsageError(
+      `unexpected argument ${quoted(name)}; put a value that contains spaces into quotes, or see --help`,
+    );
+  const advice = 'pollywog help lists them all, and pollywog without a command starts a server';
+  throw new UsageError(unknownCommand(name, allCommandNames(), advice));
 }
 
 /** The words with the text on stdin in place of a final `-`. */

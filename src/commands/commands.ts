@@ -30,10 +30,18 @@ export const commands: ReadonlyMap<string, Command> = new Map(
 /** @throws ProtocolError 404 that names the nearest command, if there is one */
 export function findCommand(name: string): Command {
   const found = commands.get(name);
-  if (found !== undefined) return found;
-  const likely = nearest(name, commands.keys());
-  const advice = likely === undefined ? 'help lists them all' : `did you mean ${likely}?`;
-  throw new ProtocolError(404, `unknown command ${quoted(name)}; ${advice}`);
+  if (found === undefined) throw new ProtocolError(404, unknownCommand(name, commands.keys()));
+  return found;
+}
+
+/** @param advice the remedy for a name that resembles none of those that are known */
+export function unknownCommand(
+  name: string,
+  known: Iterable<string>,
+  advice = 'pollywog help lists them all',
+): string {
+  const likely = nearest(name, known);
+  return `unknown command ${quoted(name)}; ${likely === undefined ? advice : `did you mean ${likely}?`}`;
 }
 
 /** `send ID|@NICK TEXT`, for help and errors. */

@@ -80,10 +80,14 @@ export function commandSection(): string[] {
   return ['Commands:', ...commandLines()];
 }
 
+/** The names of the commands, also of those that need no server. */
+export function allCommandNames(): string[] {
+  return [...commands.keys(), ...localCommands.keys()];
+}
+
 /** The names of the commands for `--help`, which has no room for a line each. */
 export function commandNames(): string[] {
-  const names = [...commands.keys(), ...localCommands.keys()].join(', ');
-  return wrap(`${names}. See "pollywog help".`, '  ', 'Commands: ');
+  return wrap(`${allCommandNames().join(', ')}. See "pollywog help".`, '  ', 'Commands: ');
 }
 
 /** The answer to `help` without a word. */
@@ -138,7 +142,7 @@ export function helpInJson(word: string | undefined): string {
 function adviceOn(word: string, known: readonly string[]): string {
   if (optionEntries.some(([name]) => flagName(name) === `--${word}`))
     return 'it is an option: see pollywog --help';
-  const likely = nearest(word, [...commands.keys(), ...localCommands.keys(), ...known]);
+  const likely = nearest(word, [...allCommandNames(), ...known]);
   return likely === undefined ? 'pollywog help lists them all' : `did you mean ${likely}?`;
 }
 

@@ -203,7 +203,7 @@ describe('the table of commands', () => {
     };
     assert.equal(says('lsit'), 'unknown command "lsit"; did you mean list?');
     assert.equal(says('brodcast'), 'unknown command "brodcast"; did you mean broadcast?');
-    assert.equal(says('dance'), 'unknown command "dance"; help lists them all');
+    assert.equal(says('dance'), 'unknown command "dance"; pollywog help lists them all');
     for (const name of [
       '',
       '__proto__',

@@ -15,7 +15,15 @@ const usageErrors: [string[], RegExp][] = [
   [['-p', '70000'], /^pollywog: --port must be a number from 0 to 65535, not "70000"\n$/],
   [['-p'], /^pollywog: --port needs a value: a number from 0 to 65535\n$/],
   [['--ping-interval', 'soon'], /^pollywog: --ping-interval must be a time .*, not "soon"\n$/],
-  [['stray'], /^pollywog: unknown command "stray"; help lists them all\n$/],
+  [
+    ['stray'],
+    /^pollywog: unknown command "stray"; pollywog help lists them all, and pollywog without a command starts a server\n$/,
+  ],
+  [
+    ['--allow', '/quiz:', 'connect=user'],
+    /^pollywog: unexpected argument "connect=user"; put a value that contains spaces into quotes, or see --help\n$/,
+  ],
+  [['explian', '81'], /^pollywog: unknown command "explian"; did you mean explain\?\n$/],
   [['brodcast', 'x'], /^pollywog: unknown command "brodcast"; did you mean broadcast\?\n$/],
   [['--default-handler', 'chess'], /^pollywog: --default-handler must be .*, not "chess"\n$/],
 ];
