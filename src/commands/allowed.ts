@@ -30,6 +30,9 @@ const pathOptions = {
   static: serverOptions.static,
   exec: serverOptions.exec,
   execShared: serverOptions.execShared,
+  script: serverOptions.script,
+  faults: serverOptions.faults,
+  inspect: serverOptions.inspect,
 } as const satisfies OptionTable;
 
 /**
@@ -59,7 +62,13 @@ export function showAllowed(
   const site = readValues(pathOptions, sources);
   const programs = [...site.exec, ...site.execShared].map(({ name }) => name);
   const handler = firstSegment(decoded);
-  const isFile = site.static !== '' && ![...handlers, ...programs].includes(handler);
+  const off = [
+    ...(site.script === '' ? ['script'] : []),
+    ...(site.faults ? [] : ['faulty', 'replay']),
+    ...(site.inspect ? [] : ['inspect']),
+  ];
+  const isHandler = [...handlers, ...programs].includes(handler) && !off.includes(handler);
+  const isFile = site.static !== '' && !isHandler;
   const answers = rights.map(right => {
     const needs =
       right === 'connect' ? connectNeeds(path, isFile ? undefined : handler) : [{ right, path: decoded }];

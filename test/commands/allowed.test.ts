@@ -98,6 +98,11 @@ describe('allowed', () => {
     );
     for (const rule of ['/docs: connect=user', '/docs/index.html: connect=user', '/docs/**: connect=user'])
       assert.equal(await connect('/docs/', rule), `connect no ${rule}`);
+    // Without --faults, this is the page of a folder.
+    const page = '/replay/index.html: connect=user';
+    assert.equal(await connect('/replay/', page), `connect no ${page}`);
+    writeFileSync(site, JSON.stringify({ static: '.', faults: true }));
+    assert.equal(await connect('/replay/', page), 'connect yes default: connect=anyone');
   });
 
   const wrong: [string[], RegExp][] = [

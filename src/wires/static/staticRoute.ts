@@ -10,6 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, readSync } from 'node:fs';
 import { fileNeeds } from '../../access/needs.ts';
+import { isServed } from '../../handlers/handlers.ts';
 import { log } from '../../log/log.ts';
 import type { Configuration } from '../../options/configuration.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
@@ -70,9 +71,9 @@ export function newStaticRoute(server: Server): Route {
   };
 }
 
-/** Whether the path belongs to a handler, or to commands over HTTP, even if no token allows those. */
-function isReserved({ handlers }: Server, name: string): boolean {
-  return name === 'api' || handlers.has(name);
+/** Whether the path belongs to a handler that is on, or to commands over HTTP, even if no token allows those. */
+function isReserved(server: Server, name: string): boolean {
+  return name === 'api' || isServed(server, name);
 }
 
 function warnOfFallback(site: Site, { staticFallback: path }: Configuration): void {

@@ -173,6 +173,7 @@ test('a client that accepts it gets the compressed file, whose tag and length di
 });
 
 test('routes, handlers and pages of the server win over files, and the chat is at /chat', async t => {
+  const namesOfOff = ['inspect/a.txt', 'replay/a.txt', 'faulty/a.txt', 'script/a.txt'];
   const names = [
     'index.html',
     'healthz',
@@ -182,6 +183,7 @@ test('routes, handlers and pages of the server win over files, and the chat is a
     'channels/a.txt',
     'poll/a.txt',
     'api/list',
+    ...namesOfOff,
   ];
   const port = await startSite(t, {
     ...Object.fromEntries(names.map(name => [name, 'the site'])),
@@ -189,6 +191,8 @@ test('routes, handlers and pages of the server win over files, and the chat is a
   });
   assert.equal((await ask(port, 'GET', '/')).body, 'the site');
   assert.equal((await ask(port, 'GET', '/chat.css')).body, 'mine');
+  // These handlers are off.
+  for (const name of namesOfOff) assert.equal((await ask(port, 'GET', `/${name}`)).body, 'the site', name);
   for (const name of [
     '/healthz',
     '/echo/',
