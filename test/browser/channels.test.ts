@@ -47,6 +47,12 @@ describe('channels in Chromium', { timeout: 120_000 }, () => {
     const shown = await page.locator('#messages .data').allTextContents();
     assert.deepEqual(shown, ['{\n  "order": 19\n}', '<b>18</b>', 'order 17 is paid']);
     assert.equal(await page.locator('#messages .about').nth(1).textContent(), 'payment');
+    // The time of a message that was kept is not known.
+    const times = await page.locator('#messages time').allTextContents();
+    assert.deepEqual(
+      times.map(time => time === 'earlier'),
+      [false, false, true],
+    );
     assert.equal(await page.locator('#state').textContent(), 'live');
     assert.deepEqual(faults, []);
     const picture = process.env['CHANNEL_PICTURE'];

@@ -31,6 +31,8 @@ const channels = named === undefined ? query.getAll('c') : [decodeURIComponent(n
 
 let cursor = query.get('after') ?? undefined;
 let delay = firstDelay;
+/** The position of the server when the connection opened: messages up to it were published earlier, and have no time. */
+let position = '';
 
 function connect(): void {
   const url = new URL(location.href);
@@ -60,23 +62,30 @@ function showState(state: 'live' | 'connecting' | 'refused', text: string = stat
 }
 
 function receive(received: Received): void {
-  const { id, gap } = received;
+  const { id, gap, last, channel = '', event, from, data, base64 } = received;
+  if (last !== undefined) position = last;
   if (gap !== undefined)
     show('gap', '', `Messages in ${gap.join(', ')} are missing here: they are no longer kept.`);
-  if (id === undefined) return;
-  cursor = id;
-  const { channel = '', event, from, data, base64 } = received;
+  cursor = id ?? cursor;
+  if (data === undefined && base64 === undefined) return;
   const about = [channels.length > 1 ? channel : undefined, event, from].filter(part => part !== undefined);
   const text = typeof data === 'string' ? data : JSON.stringify(data, undefined, 2);
-  show('message', about.join(' · '), base64 === undefined ? text : `${base64} (bytes, in base64)`);
+  const shown = base64 === undefined ? text : `${base64} (bytes, in base64)`;
+  show('message', about.join(' · '), shown, id !== undefined && !isNewer(id, position));
 }
 
-/** Adds a line at the top. */
-function show(kind: 'message' | 'gap', about: string, text: string): void {
+/** Whether this id is that of a later message. The part after the hyphen is the number of the message. */
+function isNewer(id: string, than: string): boolean {
+  const numberOf = (one: string) => Number(one.split('-')[1]);
+  return numberOf(id) > numberOf(than);
+}
+
+/** Adds a line at the top. @param isEarlier whether the message was published before the page connected */
+function show(kind: 'message' | 'gap', about: string, text: string, isEarlier = false): void {
   const line = document.createElement('li');
   line.className = kind;
   const time = document.createElement('time');
-  time.textContent = new Date().toLocaleTimeString();
+  time.textContent = isEarlier ? 'earlier' : new Date().toLocaleTimeString();
   line.append(time, newSpan('about', about), newSpan('data', text));
   messages.prepend(line);
   element('empty').hidden = true;
