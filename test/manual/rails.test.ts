@@ -122,6 +122,7 @@ testExamples('rails', {
   'ruby order.rb': together,
   'ruby live_controller.rb': together,
   'ruby live_tokens_controller.rb': together,
+  'ruby production.rb': together,
   'erb _order.html.erb': together,
   'erb index.html.erb': together,
   'html <script>': together,
@@ -194,6 +195,15 @@ test('rails: a signed token names its user, and a stranger gets none', async t =
   );
   const url = `http://127.0.0.1:${verifying.server!.port}`;
   assert.deepEqual([await statusOf(url, 17, { token }), await statusOf(url, 18, { token })], [200, 403]);
+});
+
+test('rails: with HTTPS and names of hosts, Rails still answers the server', async t => {
+  const strict = "config.force_ssl = true\nconfig.hosts = ['shop.example.com']\n";
+  const settings = { 'production.rb': strict + exampleCode('rails', 'ruby production.rb') };
+  const port = await startRails(t, join(newWorkshop().folder, 'site'), { ...filesOfPage(), ...settings });
+  const statusAt = async (path: string) =>
+    (await fetch(`http://127.0.0.1:${port}${path}`, { redirect: 'manual' })).status;
+  assert.deepEqual([await statusAt('/live'), await statusAt('/orders')], [401, 403]);
 });
 
 test('rails: a request succeeds although publishing fails', async () => {

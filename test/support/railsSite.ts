@@ -23,6 +23,8 @@ class Shop < Rails::Application
   config.public_file_server.enabled = true
   config.logger = Logger.new(File.join(__dir__, 'log'))
   config.hosts.clear
+  settings = File.join(__dir__, 'production.rb')
+  class_eval(File.read(settings)) if File.exist?(settings)
 end
 Shop.initialize!
 ActiveRecord::Schema.verbose = false
