@@ -6,7 +6,7 @@ import { after, before, type TestContext } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import type { Browser, Page } from 'playwright-core';
 import { launchBrowser } from '../support/browser.ts';
-import { loginPage, logoutPage, type PhpSite, startPhp } from '../support/phpSite.ts';
+import { logoutPage, type PhpSite, startPhp } from '../support/phpSite.ts';
 import { exampleCode, newWorkshop, runLines, runShell, testExamples, type Workshop } from './examples.ts';
 
 let browser: Browser;
@@ -32,7 +32,7 @@ async function openShop(t: TestContext, start: string, ...files: string[]): Prom
     'localhost:8000': `127.0.0.1:${site.port}`,
     ...(exampleCode('php', start).includes('/etc/') ? paths : {}),
   });
-  writeFileSync(join(site.folder, 'login.php'), loginPage);
+  writeFileSync(join(site.folder, 'login.php'), exampleCode('php', 'php // login.php'));
   writeFileSync(join(site.folder, 'logout.php'), logoutPage);
   for (const mark of files) {
     const code = exampleCode('php', mark)
@@ -86,6 +86,11 @@ testExamples('php', {
   'sh php -S': async (t, code) => {
     const { port } = await startPhp(t, code, newWorkshop().folder);
     assert.equal((await fetch(`http://127.0.0.1:${port}/`)).status, 404);
+  },
+  'php // login.php': async t => {
+    const { port } = await openShop(t, 'sh --auth-url');
+    const cookies = (await fetch(`http://127.0.0.1:${port}/login.php?user=17`)).headers.getSetCookie();
+    assert.match(cookies.join(), /^PHPSESSID=/);
   },
   'php // auth.php': async t => {
     const { port } = await openShop(t, 'sh --auth-url', 'php // auth.php');

@@ -11,9 +11,6 @@ export interface PhpSite {
   readonly folder: string;
 }
 
-/** Signs in the user named in the query. */
-export const loginPage = `<?php session_start(); $_SESSION['user'] = (string) $_GET['user']; echo 'signed in';`;
-
 export const logoutPage = '<?php session_start(); session_destroy();';
 
 /**
