@@ -79,7 +79,7 @@ export interface Subscriber {
   readonly encoder: ChannelEncoder;
   /** By name. */
   readonly subscriptions: Map<string, Subscription>;
-  /** It is in the groups of its channels; otherwise it is catching up. */
+  /** It is in the groups of all its channels, perhaps none; otherwise it is catching up. */
   isLive: boolean;
   /** Bytes, besides its connection. */
   memory: number;

@@ -63,7 +63,7 @@ export function newSubscriber(
 ): Subscriber {
   const subscriptions = new Map<string, Subscription>();
   const memory = subscriptionMemory;
-  const subscriber: Subscriber = { connection, encoder, subscriptions, isLive: false, memory };
+  const subscriber: Subscriber = { connection, encoder, subscriptions, isLive: true, memory };
   channels.subscribers.set(connection, subscriber);
   return subscriber;
 }
@@ -90,14 +90,12 @@ export function subscribe(
   const user = connection.identity?.user;
   const view = watchesPresence ? viewOf(channels, connection, name, true) : undefined;
   const subscription: Subscription = { channel, subscriber, user, view, cursor, toldSeq };
-  const mayBeLive = subscriber.isLive || subscriber.subscriptions.size === 0;
   subscriber.subscriptions.set(name, subscription);
   channel.subscriptions.add(subscription);
   subscriber.memory += memoryOf(subscription);
   enterPresence(channels, channel, user);
   workUnits.spent += 2;
-  if (mayBeLive && cursor >= channel.lastSeq && toldSeq !== lostStart) {
-    subscriber.isLive = true;
+  if (subscriber.isLive && cursor >= channel.lastSeq && toldSeq !== lostStart) {
     joinLive(channels, subscription);
     watchPresence(channels, subscription);
     return;

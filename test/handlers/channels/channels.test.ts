@@ -437,6 +437,18 @@ test('the messages of a turn in one channel reach each kind of subscriber as one
   }
 });
 
+test('a subscriber that exchanges its only channel while it catches up gets each message once', () => {
+  const channels = open();
+  say(channels, 'a', 'old');
+  const { subscriber, received } = newReader(channels, ['a'], { last: 1 });
+  assert.equal(unsubscribe(channels, subscriber, 'a'), true);
+  subscribe(channels, subscriber, 'b', {});
+  say(channels, 'b', 'new');
+  assert.equal(received(), '[b:2:new]');
+  say(channels, 'b', 'newer');
+  assert.equal(received(), '[b:3:newer]');
+});
+
 test('a slow subscriber gets a gap for what is dropped before it reads', () => {
   const channels = open({ messages: 2, bytes: 1e9, memory: 1e9 });
   const slow = newReader(channels, ['a']);
