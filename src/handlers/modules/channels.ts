@@ -4,7 +4,7 @@ import { dropIfUnused, findOrCreate } from '../channels/channel.ts';
 import { channelNameFault, idOf } from '../channels/names.ts';
 import { contentFault, publicationFault } from '../channels/publication.ts';
 import { answerTo, publish } from '../channels/publish.ts';
-import type { ChannelMessage, Channels, Publication, Published } from '../channels/records.ts';
+import type { Channel, ChannelMessage, Channels, Publication, Published } from '../channels/records.ts';
 import { keptMessages } from '../channels/retention.ts';
 import { defer, isDeferring, ScopedMessage, sendableBytes } from './callScope.ts';
 import type * as user from './interface.ts';
@@ -37,14 +37,13 @@ export function newModuleChannels(
             if (typeof outcome === 'string') reject(new Error(outcome));
             else resolve(answerTo(all, outcome));
           });
-        if (isDeferring()) defer(publishNow);
-        else publishNow();
+        whenReturned(publishNow);
       });
     },
 
     subscribe(name, listener) {
       const all = check(name);
-      const channel = findOrCreate(all, name);
+      let channel: Channel | undefined;
       const receive = (message: ChannelMessage) => {
         try {
           listener(shown(all, message));
@@ -52,11 +51,16 @@ export function newModuleChannels(
           lines.error('listener failed', { channel: name, reason: String(error) });
         }
       };
-      channel.listeners.add(receive);
-      return () => {
-        channel.listeners.delete(receive);
-        dropIfUnused(all, channel);
-      };
+      whenReturned(() => {
+        channel = findOrCreate(all, name);
+        channel.listeners.add(receive);
+      });
+      return () =>
+        whenReturned(() => {
+          if (channel === undefined) return;
+          channel.listeners.delete(receive);
+          dropIfUnused(all, channel);
+        });
     },
 
     history(name, last) {
@@ -69,6 +73,12 @@ export function newModuleChannels(
       return kept.slice(last === undefined ? 0 : Math.max(0, kept.length - last)).map(one => shown(all, one));
     },
   };
+}
+
+/** Acts at once or, while the version can be rolled back, when the current call has returned: a call that throws has no effect. */
+function whenReturned(act: () => void): void {
+  if (isDeferring()) defer(act);
+  else act();
 }
 
 /** @throws TypeError for an invalid message, RangeError for invalid options */

@@ -1,5 +1,6 @@
 /** Channels from modules: `server.channels`. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import { askServer, openServer } from '../../support/commandWays.ts';
 import { newFolder } from '../../support/modules.ts';
@@ -105,4 +106,32 @@ test('a module cannot publish in a channel that cannot exist, an event of two li
   ])
     assert.match(String(await desk('publish', ...words)), /^pollywog: /, words.join(' '));
   assert.ok(server.stderr().includes('RangeError'));
+});
+
+/** Its command subscribes. @param then what the command does after that */
+const listening = (version: string, then = '') => `
+export default {
+  names: ['desk'],
+  message() {},
+  command([name], { channels, log }) {
+    channels.subscribe(name, message => log.info('heard', { version: '${version}', text: message.text() }));
+    ${then}
+    return { version: '${version}' };
+  },
+};`;
+
+test('a call that is rolled back leaves no subscription, so the previous version hears each message alone', async t => {
+  const folder = newFolder({ 'desk.mjs': listening('v1') });
+  const server = await openServer(t, '--handlers', folder.path);
+  folder.write('desk.mjs', listening('v2', "throw new Error('as asked');"));
+  assert.match((await askServer(server, 'reload')).stdout, /desk\.mjs has taken over/);
+  assert.equal((await askServer(server, 'call', 'desk', 'a/b')).stdout, 'version: v1\n');
+  await askServer(server, 'publish', 'a/b', 'once');
+  await askServer(server, 'forget', 'a/b');
+  while (!server.stderr().includes('"command":"forget"')) await once(server.child.stderr!, 'data');
+  const heard = server.stderr().match(/"event":"heard".*/g);
+  assert.deepEqual(
+    heard?.map(line => /"version":"(\w+)"/.exec(line)?.[1]),
+    ['v1'],
+  );
 });
