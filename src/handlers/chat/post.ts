@@ -5,6 +5,7 @@ import type { ByteRange } from '../../protocol/buffers.ts';
 import { maxPacketBlob } from '../../protocol/limits.ts';
 import { authorizeClient, logRefusedCommand } from '../authorize.ts';
 import { publish } from '../channels/publish.ts';
+import { roomFault } from './chat.ts';
 import { type Chat, sendToUser, type User } from './room.ts';
 
 /**
@@ -14,13 +15,16 @@ import { type Chat, sendToUser, type User } from './room.ts';
  * @returns a sentence if it is refused
  */
 export function postMessage(
-  { channels }: Chat,
+  chat: Chat,
   user: User,
   request: number,
   { bytes, start, end }: ByteRange,
 ): string | undefined {
+  const { channels } = chat;
   const { room, uid, nick } = user;
   if (room === undefined) return 'enter a room first';
+  // A reload of `--rooms` applies to users who are in the room already.
+  if (!chat.isRoom(room.name.key)) return roomFault(chat, room.name);
   if (end - start > maxPacketBlob) return `a message must have at most ${maxPacketBlob} bytes`;
   const data = Buffer.from(bytes.subarray(start, end));
   if (!isUtf8(data)) return 'a message must be valid UTF-8';

@@ -5,7 +5,7 @@ import { newRoomRule } from '../../../src/handlers/chat/names.ts';
 import { textOf } from '../../../src/handlers/chat/room.ts';
 import { PacketCommand } from '../../../src/protocol/tpacket.ts';
 import { connectMember, connectUser, expectHeard, hearAll, said } from '../../support/chatClient.ts';
-import { commandWays, openServer } from '../../support/commandWays.ts';
+import { askServer, commandWays, openServer } from '../../support/commandWays.ts';
 import { connectLines, connectTerminal, linesSoFar } from '../../support/lineClient.ts';
 import { connectRaw } from '../../support/rawClient.ts';
 import { startServerFor } from '../../support/serverProcess.ts';
@@ -60,6 +60,16 @@ test('--rooms says which channels are rooms, and entering another is refused wit
     '* 1 in pond: newt',
     '* goodbye',
   ]);
+});
+
+test('a reload of --rooms applies to users who are in a room already', async t => {
+  const server = await openServer(t);
+  const ada = await connectMember(server.port, 'ada', 'orders');
+  await hearAll(ada);
+  assert.equal((await askServer(server, 'set', 'rooms', 'pond')).stderr, '');
+  ada.send(PacketCommand.NewMsg, 'forged', { uid: 9 });
+  assert.equal(await ada.hear(), 'RESP_ERROR uid=9 p1=-1 p2=0 "this server has no room orders"');
+  assert.equal((await askServer(server, '--json', 'history', 'orders')).stdout, '[]\n');
 });
 
 test('with --rooms none, users read that the server has no chat rooms', async t => {
