@@ -11,6 +11,7 @@ import {
   unauthorized,
   wrongToken,
 } from '../access/tokens.ts';
+import { copyText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Head } from '../protocol/http/head.ts';
 import { checkOrigin } from '../protocol/http/origin.ts';
@@ -77,9 +78,10 @@ export function withToken(server: Server, { tokens, isGranted, remedy }: TokenRu
 export const publishRemedy = 'use the one in the file that --publish-token or --api-token names';
 
 /**
- * The publisher whose token is in the head of a handshake.
+ * Looks up the publisher whose token is in the head of a handshake.
  * @param isJwtJudged whether the caller checks tokens of users, which are JWTs
- * @returns undefined without a token, and for the token of a user
+ * @returns the publisher at the time of a call, because a reload may revoke the token. Undefined without a token, and for the
+ *   token of a user
  * @throws ProtocolError 401 or 429 for a wrong token. A handshake is not delayed, so 429 comes earlier than for other requests
  */
 export function publisherOfHandshake(
@@ -87,11 +89,14 @@ export function publisherOfHandshake(
   head: Head,
   connection: Connection,
   isJwtJudged = false,
-): TokenHolder | undefined {
+): (() => TokenHolder | undefined) | undefined {
   const given = tokenInHead(head);
   if (given === undefined) return undefined;
-  const publisher = publisherOf(tokens, given);
-  if (publisher !== undefined) return publisher;
+  if (publisherOf(tokens, given) !== undefined) {
+    // A copy: the token is a part of the head.
+    const token = copyText(given);
+    return () => publisherOf(tokens, token);
+  }
   // RFC 7515 §3.1: three parts.
   if (isJwtJudged && /^[\w-]+\.[\w-]*\.[\w-]+$/.test(given)) return undefined;
   throw judgeToken(tokens, connection) === 0 ? wrongToken(publishRemedy) : tooManyGuesses();

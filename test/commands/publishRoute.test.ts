@@ -4,6 +4,7 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { freeGuesses, maxEventName, maxIdempotencyKey, maxJsonMessage } from '../../src/protocol/limits.ts';
+import { openSocket } from '../support/channelClients.ts';
 import { askServer, openServer, run, secret } from '../support/commandWays.ts';
 import { connectKept } from '../support/keptClient.ts';
 import { MiB, residentMemory } from '../support/processState.ts';
@@ -121,6 +122,19 @@ describe('the token', () => {
     assert.equal((await server.command('reload')).stderr, '');
     assert.equal((await server.post('/channels/a', 'x', {}, next)).status, 200);
     assert.equal((await server.post('/channels/a', 'x', {}, publishSecret)).status, 401);
+  });
+
+  test('that a reload replaces no longer publishes over a WebSocket that is open', async t => {
+    const server = await openPublishing(t);
+    const client = await openSocket(server.port, `/channels?format=json&token=${publishSecret}`);
+    await client.next();
+    client.send({ publish: 'a', data: 'x' });
+    assert.ok('ok' in (await client.nextJson()));
+    writeFileSync(server.publishFile, 'the-next-token-to-publish');
+    assert.equal((await server.command('reload')).stderr, '');
+    client.send({ publish: 'a', data: 'x' });
+    assert.match(String((await client.nextJson())['error']), /publishing needs a token/);
+    client.socket.terminate();
   });
 
   test('cannot be that of the API, which allows everything', async () => {

@@ -31,8 +31,11 @@ import { neededBy, type Start, subscribe, unsubscribe } from './subscribers.ts';
 export interface DialogueSession {
   readonly channels: Channels;
   readonly subscriber: Subscriber;
-  /** The publisher, if the handshake had the API token or the publish token; undefined: the client's rights decide. */
-  readonly publisher: string | undefined;
+  /**
+   * The publisher, if the handshake had the API token or the publish token, which a reload may have revoked. Undefined, or returning
+   * it: the client's rights decide.
+   */
+  readonly publisher: (() => string | undefined) | undefined;
   /** The request of its handshake, until a token shows that the client has the right to it. */
   awaited: ChannelRequest | undefined;
 }
@@ -195,15 +198,16 @@ function runPublish(
   const { channels, subscriber } = session;
   const { connection, subscriptions } = subscriber;
   const { entry } = channels;
+  const holder = session.publisher?.();
   const need = publishNeed(channel, subscriptions.has(channel));
   const isForTokens = entry?.isOn() !== true || entry.isForCommands(need, connection.identity);
-  if (session.publisher === undefined && isForTokens)
+  if (holder === undefined && isForTokens)
     throw new Refusal('publishing needs a token; connect with ?token=TOKEN or "Authorization: Bearer TOKEN"');
   const given = { channel, ...readPublication(command, text) };
-  const needs = session.publisher === undefined ? [need] : [];
+  const needs = holder === undefined ? [need] : [];
   authorizeClient(entry, connection, needs, refusal => {
     if (refusal !== undefined) return refuse(connection, refusal, channel, reply);
-    const publisher = session.publisher ?? publisherByRight(connection.identity);
+    const publisher = holder ?? publisherByRight(connection.identity);
     publish(channels, { ...given, publisher }, outcome => {
       if (typeof outcome === 'string') reply({ error: outcome });
       else reply({ ok: { publish: channel, ...answerTo(channels, outcome) } });

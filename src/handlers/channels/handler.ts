@@ -17,7 +17,7 @@ import { endSubscriber, newSubscriber } from './subscribers.ts';
 /** A handshake that was admitted. */
 interface Admitted {
   readonly asked: ChannelRequest;
-  readonly publisher: string | undefined;
+  readonly publisher: DialogueSession['publisher'];
   /** The client must send a token before it is subscribed. */
   isAwaitingToken: boolean;
 }

@@ -231,10 +231,10 @@ export interface Channels {
   isUnwritable: boolean;
   readonly memory: MemoryUse;
   /**
-   * Who publishes with the token in the head of a request: the scope of idempotency keys. Undefined without a token: the client
-   * can only subscribe. @throws ProtocolError 401 or 429 for a wrong token
+   * Who publishes with the token in the head of a request, at the time of a call: the scope of idempotency keys. Undefined without a
+   * token: the client can only subscribe. @throws ProtocolError 401 or 429 for a wrong token
    */
-  publisherOf(head: Head, connection: Connection): string | undefined;
+  publisherOf(head: Head, connection: Connection): (() => string | undefined) | undefined;
   /** Decides who may subscribe and publish; undefined: every client may subscribe, and a token is needed to publish. */
   entry: Entry | undefined;
   /** Arranges that `commitPublications` runs at the end of this turn, or of the next. */

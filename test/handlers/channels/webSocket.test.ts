@@ -200,7 +200,7 @@ test('a command that cannot be run is answered with a sentence and its ref', pat
 
 test('a client whose handshake carried a token publishes over its connection', patience, async t => {
   const { port, channels, id } = await startChannels(t);
-  channels.publisherOf = ({ query }) => (query.includes('token=secret') ? 'api' : undefined);
+  channels.publisherOf = ({ query }) => (query.includes('token=secret') ? () => 'api' : undefined);
   const client = await openSocket(port, '/channels?c=orders&c=news&token=secret');
   await client.next();
   const big = '[12345678901234567890, "a\\"}", {"data": 1}]';
