@@ -48,6 +48,8 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
     return !entry.isForCommands(publishNeed(readName(channels, head), false), identity);
   }
 
+  const takesTokens = () => channels.entry?.takesTokens() === true;
+
   const fieldsFor = (head: Head) =>
     admittedFields(head, channels.entry?.isOn(), server.configuration.origins);
 
@@ -57,7 +59,7 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
 
     admit(head) {
       readName(channels, head);
-      readOptions(head);
+      readOptions(head, takesTokens());
       readMediaType(head);
       return server.configuration.maxMessage;
     },
@@ -68,7 +70,8 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
       if (why !== undefined) throw new ProtocolError(400, why);
       const holder = publisherOf(tokens, bearerToken(head) ?? '');
       const publisher = holder ?? publisherByRight(connection.identity);
-      const publication = { channel: readName(channels, head), kind, data, publisher, ...readOptions(head) };
+      const options = readOptions(head, takesTokens());
+      const publication = { channel: readName(channels, head), kind, data, publisher, ...options };
       unanswered.add(connection);
       publish(channels, publication, outcome => {
         if (!unanswered.delete(connection)) return;
@@ -148,11 +151,16 @@ const isParameter = (name: string): name is (typeof parameters)[number] =>
 
 const noOptions: PublicationOptions = { event: undefined, ttl: undefined, key: undefined };
 
-/** Reads the query and the field Idempotency-Key. @throws ProtocolError 400 */
-function readOptions({ query, headers }: Head): PublicationOptions {
+/**
+ * Reads the query and the field Idempotency-Key.
+ * @param mayHaveToken whether the query may have the token of a user
+ * @throws ProtocolError 400
+ */
+function readOptions({ query, headers }: Head, mayHaveToken: boolean): PublicationOptions {
   if (query === '' && !headers.has('idempotency-key')) return noOptions;
   const given: { event?: string; ttl?: string; key?: string } = {};
   for (const [name, value] of new URLSearchParams(query)) {
+    if (name === 'token' && mayHaveToken) continue;
     if (!isParameter(name))
       throw new ProtocolError(400, `unknown parameter ${quoted(name)}; there are ${parameters.join(', ')}`);
     if (given[name] !== undefined) throw new ProtocolError(400, `${name} is given twice; keep one`);

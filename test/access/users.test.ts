@@ -323,6 +323,16 @@ test('--auth-recheck decides again who may be connected, and who may be in a roo
   await guest.leave();
 });
 
+test('a user publishes over HTTP with a token in the URL, as in the field Authorization', limit, async t => {
+  const { port } = await open(t, ...mine);
+  const statusOf = async (query: string, headers = {}) =>
+    (await ask(port, 'POST', `/channels/user-17?${query}`, { headers, body: 'x' })).status;
+  assert.equal(await statusOf('event=paid', { Authorization: `Bearer ${token('17')}` }), 200);
+  assert.equal(await statusOf(`event=paid&token=${token('17')}`), 200);
+  assert.equal(await statusOf(`token=${token('18')}`), 403);
+  assert.equal(await statusOf(`token=${token('17')}&user=17`), 400);
+});
+
 test(
   'a reload reads the files of --auth-key again, and keeps the old keys if a new one is invalid',
   limit,
