@@ -83,7 +83,7 @@ function appendRecords(state: LogState, records: readonly LogRecord[]): void {
   const { files, epoch, lastSeq, lock } = state;
   if (lock.fault !== undefined) throw new Error(lock.fault);
   const time = Date.now();
-  const mark = () => markLine(state, time, {});
+  const mark = (isLossy: boolean) => markLine(state, time, isLossy ? { isLossy } : {});
   let lines = state.pendingMark === undefined ? '' : markLine(state, time, state.pendingMark);
   for (const record of records) lines += formatRecord(epoch, record);
   try {
@@ -130,8 +130,10 @@ function appendLastLine(state: LogState): void {
   const { files } = state;
   cutFailedAppend(files);
   // If the folder is gone, there is nothing to close.
-  const line = markLine(state, Date.now(), { isClosed: true });
-  if (files.descriptor !== undefined) appendLines(files, line, () => line, 0);
+  const time = Date.now();
+  const mark = (isLossy: boolean) => markLine(state, time, isLossy ? { isLossy } : {});
+  const line = markLine(state, time, { isClosed: true });
+  if (files.descriptor !== undefined) appendLines(files, line, mark, 0);
 }
 
 function closeLog(state: LogState): void {

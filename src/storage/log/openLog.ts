@@ -146,6 +146,7 @@ function openFiles({ directory, fsync, rotateAt, keep, bounds, disk = realDisk }
     segments,
     descriptor: undefined,
     size: undefined,
+    hasLostLines: false,
     startedAt: 0,
     tornAt: undefined,
     unsynced: new Set(),

@@ -47,6 +47,8 @@ export interface LogFiles extends Syncing {
   descriptor: number | undefined;
   /** The size after our last append; undefined before the first one. */
   size: number | undefined;
+  /** Somebody replaced or shortened the current segment, and no line of it says so yet. */
+  hasLostLines: boolean;
   /** When the current segment was begun. */
   startedAt: number;
   /** A failed append must be truncated to this size, in the file with this inode. */
@@ -89,7 +91,7 @@ function undoRotation(directory: string, numbers: number[]): void {
 
 /**
  * Appends lines in one write. If that fails, none of them is in the segment.
- * @param mark the first line of a new segment
+ * @param mark the first line of a new segment, or a line that says that messages before it may have been lost
  * @param time now
  * @returns the segment, and its size before
  * @throws the system's error
@@ -97,20 +99,25 @@ function undoRotation(directory: string, numbers: number[]): void {
 export function appendLines(
   files: LogFiles,
   lines: string,
-  mark: () => string,
+  mark: (isLossy: boolean) => string,
   time: number,
 ): { size: number; inode: number } {
   cutFailedAppend(files);
-  const { descriptor, stats, isReplaced } = currentFor(files, Buffer.byteLength(lines), mark, time);
+  const { descriptor, stats } = currentFor(files, Buffer.byteLength(lines), mark, time);
+  if (files.size !== undefined && stats.size < files.size) files.hasLostLines = true;
   let text = lines;
-  if (stats.size === 0 || isReplaced) {
-    text = mark() + lines;
+  if (stats.size === 0 || files.hasLostLines) {
+    // Before the first line of a segment, its number shows what is missing.
+    text = mark(stats.size > 0) + lines;
     files.startedAt = time;
   }
   if (stats.size > 0 && stats.size !== files.size && !endsWithNewline(descriptor, stats.size))
     text = `\n${text}`;
   const before = { size: stats.size, inode: stats.ino };
   write(files, descriptor, before, Buffer.from(text));
+  if (files.hasLostLines && stats.size > 0)
+    log('warn', 'segment replaced or shortened', { file: files.path });
+  files.hasLostLines = false;
   noteUnsynced(files, files.path);
   return before;
 }
@@ -127,14 +134,14 @@ function endsWithNewline(descriptor: number, size: number): boolean {
 function currentFor(
   files: LogFiles,
   bytes: number,
-  mark: () => string,
+  mark: (isLossy: boolean) => string,
   time: number,
-): { descriptor: number; stats: Stats; isReplaced?: true } {
+): { descriptor: number; stats: Stats } {
   files.descriptor ??= openRegular(files.path, toAppend);
   if (files.descriptor !== undefined) {
     const stats = fstatSync(files.descriptor);
     if (isAt(files.path, stats)) {
-      if (isFull(files, stats.size, bytes, time)) return rotate(files, mark(), time);
+      if (isFull(files, stats.size, bytes, time)) return rotate(files, mark(false), time);
       return { descriptor: files.descriptor, stats };
     }
     // Somebody removed, renamed or replaced the file or its folder. A restart would not find further messages in it.
@@ -142,7 +149,8 @@ function currentFor(
     const other = openRegular(files.path, toAppend);
     if (other !== undefined) {
       files.descriptor = other;
-      return { descriptor: other, stats: fstatSync(other), isReplaced: true };
+      files.hasLostLines = true;
+      return { descriptor: other, stats: fstatSync(other) };
     }
   }
   const descriptor = openRegular(files.path, toCreate)!;

@@ -235,6 +235,47 @@ test('a segment that somebody renamed or replaced gets no more messages, because
   assert.deepEqual(numbersOf(openScratchLog(t, log).records), [4]);
 });
 
+test('after somebody shortens or replaces the segment, no cursor before the next message counts as complete', t => {
+  const logged = captureLog(t);
+  for (const change of ['shorten', 'replace'] as const) {
+    let isFull = false;
+    const disk = diskWith({
+      write(descriptor, bytes) {
+        if (isFull) throw systemError('ENOSPC');
+        return realDisk.write(descriptor, bytes);
+      },
+    });
+    const log = openScratchLog(t, { disk });
+    const path = join(log.directory, 'messages.jsonl');
+    log.log.append(numbered(4, 1));
+    const kept = fileContent(log).split('\n').slice(0, 3).join('\n');
+    writeFileSync(change === 'replace' ? `${path}.edited` : path, `${kept}\n`);
+    if (change === 'replace') renameSync(`${path}.edited`, path);
+    isFull = true;
+    assert.throws(() => log.log.append(numbered(1, 5)), /the disk is full/);
+    isFull = false;
+    log.log.append(numbered(1, 5));
+    log.log.append(numbered(1, 6));
+    log.log.close();
+    const again = openScratchLog(t, log);
+    assert.deepEqual(numbersOf(again.records), [1, 2, 5, 6], change);
+    assert.equal(again.unreadSeq, 4, change);
+  }
+  assert.equal(logged.filter(line => line.includes('segment replaced or shortened')).length, 2);
+});
+
+test('a segment that somebody shortens before the end of the server is known to have lost its last messages', t => {
+  captureLog(t);
+  const log = openScratchLog(t);
+  log.log.append(numbered(4, 1));
+  const kept = fileContent(log).split('\n').slice(0, 3).join('\n');
+  writeFileSync(join(log.directory, 'messages.jsonl'), `${kept}\n`);
+  log.log.close();
+  const again = openScratchLog(t, log);
+  assert.deepEqual(numbersOf(again.records), [1, 2]);
+  assert.deepEqual([again.lastSeq, again.unreadSeq], [4, 4]);
+});
+
 test('after somebody renames a full segment, the log continues in a new one', t => {
   captureLog(t);
   const log = openScratchLog(t, { rotateAt: 2000 });
