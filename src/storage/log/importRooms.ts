@@ -15,7 +15,12 @@ import type { LogBounds, LogMessage } from './records.ts';
 import { findRoomFiles, isRoomFile, movedName, parseRoomLine, type RoomFiles } from './roomFiles.ts';
 import { currentSegment, type LogFiles, unfinished } from './segments.ts';
 
-type Imported = Omit<LogMessage, 'seq'>;
+type RoomMessage = Omit<LogMessage, 'seq'>;
+
+interface Imported extends RoomMessage {
+  /** The time at which it is merged: its own or, if the clock went back, that of an earlier message of its room. */
+  readonly mergedAt: number;
+}
 
 /** Lines written at once. */
 const batch = 256;
@@ -51,9 +56,18 @@ export function* importRooms(files: LogFiles, bounds: LogBounds, mark: LogMark):
   return true;
 }
 
-/** Sorts by time, and removes the oldest messages beyond `most` bytes. */
+/** @param messages of one room, in their order */
+function withMergeTimes(messages: readonly RoomMessage[]): Imported[] {
+  let mergedAt = Number.NEGATIVE_INFINITY;
+  return messages.map(message => {
+    mergedAt = Math.max(mergedAt, message.time);
+    return { ...message, mergedAt };
+  });
+}
+
+/** Sorts by time, and removes the oldest messages beyond `most` bytes. Messages of a room keep their order. */
 function newest(messages: Imported[], most: number): { messages: Imported[]; memory: number } {
-  messages.sort((a, b) => a.time - b.time);
+  messages.sort((a, b) => a.mergedAt - b.mergedAt);
   let memory = 0;
   let at = messages.length;
   while (at > 0 && memory + messages[at - 1]!.data.length + messageMemory <= most)
@@ -67,7 +81,7 @@ function* readRoom(
   room: RoomFiles,
   bounds: LogBounds,
 ): Generator<void, readonly Imported[]> {
-  const newestFirst: Imported[] = [];
+  const newestFirst: RoomMessage[] = [];
   let bytes = 0;
   let skipped = 0;
   for (const name of room.newestFirst) {
@@ -105,7 +119,7 @@ function* readRoom(
   }
   if (skipped > 0)
     log('warn', 'lines skipped', { file: join(directory, room.newestFirst[0]!), damaged: skipped });
-  return newestFirst.reverse();
+  return withMergeTimes(newestFirst.reverse());
 }
 
 function* writeSegment(

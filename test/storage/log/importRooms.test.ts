@@ -58,6 +58,16 @@ test("rooms' files are merged by time into the log, with numbers, and left in pl
   assert.ok(logged.some(line => line.includes('lines skipped')));
 });
 
+test('messages of a room keep their order, even if the clock went back while it was written', t => {
+  captureLog(t);
+  const directory = scratchDirectory();
+  const pond = [roomLine(5, 'pond 5'), roomLine(2, 'pond 2'), roomLine(6, 'pond 6')];
+  writeFileSync(join(directory, 'pond.jsonl'), pond.join(''));
+  writeFileSync(join(directory, 'lake.jsonl'), roomLine(3, 'lake 3') + roomLine(7, 'lake 7'));
+  const log = openScratchLog(t, { directory });
+  assert.deepEqual(textsOf(log.records), ['lake 3', 'pond 5', 'pond 2', 'pond 6', 'lake 7']);
+});
+
 test('they are imported once, whatever is added to them later', t => {
   captureLog(t);
   const directory = roomFolder();
