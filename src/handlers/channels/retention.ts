@@ -79,7 +79,8 @@ export function dropExpired(channels: Channels, now: number): void {
     const message = order[at]!;
     const isOver = message.time < oldestTime || (message.expiresAt ?? Number.POSITIVE_INFINITY) <= now;
     if (isOver && message.isKept) drop(channels, byName.get(message.channel)!, message);
-    if (message.time >= oldestTime && channels.expiring === 0) break;
+    // Later messages are newer. After one of the future they need not be: the clock was set back.
+    if (message.time >= oldestTime && message.time <= now && channels.expiring === 0) break;
   }
   skipDropped(channels);
 }

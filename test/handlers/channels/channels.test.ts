@@ -324,6 +324,18 @@ test('messages expire by their time to live and by age, which is a gap', () => {
   assert.equal(channels.server.memory.histories, 0);
 });
 
+test('messages that are too old are dropped, even behind one from before the clock was set back', t => {
+  const channels = open({ age: 60_000 });
+  const now = Date.now();
+  const clock = t.mock.method(Date, 'now', () => now + 3_600_000);
+  say(channels, 'a', 'ahead');
+  clock.mock.mockImplementation(() => now);
+  say(channels, 'a', 'old');
+  say(channels, 'b', 'old');
+  dropExpired(channels, now + 61_000);
+  assert.equal(newReader(channels, ['a', 'b'], { after: 0 }).received(), '[gap:a,b][a:1:ahead]');
+});
+
 test('dropped messages in the middle of the order free their memory', () => {
   const channels = open({ messages: 1 });
   say(channels, 'old', 'kept');
