@@ -16,7 +16,14 @@ import { type Disk, openRegular, storageError, toCreate, toRead } from '../disk.
 import { noteUnsynced } from '../sync.ts';
 import { formatMark, parseRecord, readHead } from './line.ts';
 import { maxLongLineStart, readAt } from './readBackwards.ts';
-import { closeCurrent, cutFailedAppend, type LogFiles, segmentPath, unfinished } from './segments.ts';
+import {
+  adoptSegments,
+  closeCurrent,
+  cutFailedAppend,
+  type LogFiles,
+  segmentPath,
+  unfinished,
+} from './segments.ts';
 
 /** The messages to remove. */
 export interface Forgotten {
@@ -34,6 +41,11 @@ const newline = 0x0a;
  * @throws Error, a sentence
  */
 export function* purgeSegments(files: LogFiles, forgotten: Forgotten): Generator<void, void> {
+  try {
+    adoptSegments(files);
+  } catch (error) {
+    throw storageError('rewrite', files.directory, error);
+  }
   const newest = files.segments.at(-1) ?? 0;
   for (const number of [...files.segments]) yield* purgeFull(files, number, forgotten);
   const rotated = () => files.segments.find(number => number > newest);

@@ -28,6 +28,9 @@ export const unfinished = { rotation: '.new', purge: '.purge', import: '.import'
 
 const unfinishedName = /^messages(\.\d+)?\.jsonl\.(new|purge|import)$/;
 
+/** With the number of a full segment. */
+const fullName = /^messages\.([1-9]\d{0,14})\.jsonl$/;
+
 /** The files of a log, open for appending. */
 export interface LogFiles extends Syncing {
   /** Absolute. */
@@ -68,13 +71,22 @@ export function segmentPath({ directory, path }: LogFiles, number: number | unde
 export function findSegments(directory: string): number[] {
   const numbers: number[] = [];
   for (const name of readdirSync(directory)) {
-    const [, digits] = /^messages\.([1-9]\d{0,14})\.jsonl$/.exec(name) ?? [];
+    const [, digits] = fullName.exec(name) ?? [];
     if (digits !== undefined) numbers.push(Number(digits));
     else if (unfinishedName.test(name)) unlinkSync(join(directory, name));
   }
   numbers.sort((a, b) => a - b);
   undoRotation(directory, numbers);
   return numbers;
+}
+
+/** Adds the segments that somebody has put into the folder since the start, as a restart would. @throws the system's error */
+export function adoptSegments({ directory, segments }: LogFiles): void {
+  for (const name of readdirSync(directory)) {
+    const [, digits] = fullName.exec(name) ?? [];
+    if (digits !== undefined && !segments.includes(Number(digits))) segments.push(Number(digits));
+  }
+  segments.sort((a, b) => a - b);
 }
 
 /** A server that was killed in a rotation leaves two names of one file. */

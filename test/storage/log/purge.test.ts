@@ -1,6 +1,6 @@
 /** Purging: the forgotten messages of a channel are in no segment any more, and everything else is. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { realDisk } from '../../../src/storage/disk.ts';
@@ -38,6 +38,23 @@ test('a purge removes the messages of one channel from every segment, and a rest
   const again = openScratchLog(t, log);
   assert.deepEqual(numbersOf(again.records), [...others(60), -61, 62]);
   assert.deepEqual([again.lastSeq, again.unreadSeq], [62, 0]);
+});
+
+test('a purge covers the segments that somebody has rotated by hand', async t => {
+  captureLog(t);
+  const log = openScratchLog(t);
+  for (const [seq, channel] of ['secret', 'pond', 'secret'].entries()) {
+    log.log.append([said(seq + 1, `text ${seq + 1}`, { channel })]);
+    if (seq < 2)
+      renameSync(join(log.directory, 'messages.jsonl'), join(log.directory, `messages.${7 + seq}.jsonl`));
+  }
+  log.log.append([forget(4, 'secret')]);
+  await log.log.purge('secret', 4);
+  assert.doesNotMatch(contents(log), /text [13]/);
+  log.log.close();
+  const again = openScratchLog(t, log);
+  assert.deepEqual(numbersOf(again.records), [2, -4]);
+  assert.deepEqual([again.lastSeq, again.unreadSeq], [4, 0]);
 });
 
 test('a purge of the newest messages does not let numbers go back', async t => {
