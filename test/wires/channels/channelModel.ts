@@ -146,8 +146,24 @@ export class ChannelModel {
     this.restart(now);
   }
 
+  /** The highest number of the channel that is missing. */
+  missingUpTo(channel: string): number {
+    return Math.max(this.forgotten.get(channel) ?? 0, this.floor);
+  }
+
+  /** The number of the channel's newest message, kept or missing. */
+  newestOf(channel: string): number {
+    return Math.max(this.kept.findLast(one => one.channel === channel)?.seq ?? 0, this.missingUpTo(channel));
+  }
+
+  /** The cursor of a subscription that starts with the last messages. */
+  cursorOfLast(channel: string, count: number): number {
+    if (count === 0) return this.lastSeq;
+    return (this.kept.filter(one => one.channel === channel).at(-count)?.seq ?? 1) - 1;
+  }
+
   gap(channels: readonly string[], cursor: number): string[] {
-    return channels.filter(channel => Math.max(this.forgotten.get(channel) ?? 0, this.floor) > cursor);
+    return channels.filter(channel => this.missingUpTo(channel) > cursor);
   }
 
   after(channels: readonly string[], cursor: number): Said[] {

@@ -3,10 +3,12 @@
  * restarts over the three transports. Each subscriber receives exactly what the model says, or a gap where the model says so.
  */
 import assert from 'node:assert/strict';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { forgetChannel } from '../../../src/handlers/channels/publish.ts';
+import type { Subscriber } from '../../../src/handlers/channels/records.ts';
 import { dropExpired } from '../../../src/handlers/channels/retention.ts';
 import { type ChannelPoll, openEvents, openSocket, pollChannel } from '../../support/channelClients.ts';
 import { type ChannelServer, startChannels, until } from '../../support/channelServer.ts';
@@ -28,7 +30,7 @@ const shownGap = (channels: readonly string[]) => `gap ${channels}`;
 
 /** A client that stays connected, over WebSocket or EventSource, or that polls. */
 interface Client {
-  readonly channels: readonly string[];
+  channels: readonly string[];
   readonly expected: string[];
   readonly received: string[];
   /** The number after which it resumes. */
@@ -36,9 +38,22 @@ interface Client {
   /** A poll that waits. */
   waiting: Promise<void> | undefined;
   close: (() => void) | undefined;
+  /** Over WebSocket: sends commands in one segment. */
+  send: ((commands: readonly object[]) => void) | undefined;
+  /** Of commands. */
+  answers: number;
+  subscriber: Subscriber | undefined;
 }
 
 type Transport = 'websocket' | 'eventsource' | 'poll';
+
+/** Where a subscription by command starts: now, after what the client has, or with the last messages. */
+type CommandStart = 'now' | 'resume' | number;
+
+type Command =
+  | { readonly subscribe: string; readonly start: CommandStart }
+  | { readonly unsubscribe: string }
+  | { readonly publish: string };
 
 /** How a server ends. */
 type End = 'stopped' | 'killed' | 'killed in a write' | 'crash of the system';
@@ -87,6 +102,7 @@ class Run {
     this.epoch = channels.epoch;
     dropExpired(channels, clock.now);
     assert.equal(channels.lastSeq, this.model.lastSeq);
+    channels.publisherOf = () => () => publisher;
   }
 
   private url(channels: readonly string[], query: string): string {
@@ -231,6 +247,7 @@ class Run {
 
   private receive(client: Client, record: Record<string, unknown>): void {
     const { id, channel, data, gap } = record;
+    if ('ok' in record || 'error' in record) client.answers++;
     if (Array.isArray(gap)) client.received.push(shownGap(gap));
     if (typeof id !== 'string') return;
     client.received.push(`${seqOf(id)} ${channel} ${data}`);
@@ -250,11 +267,18 @@ class Run {
     const isNew = () => [...subscribers].find(([connection]) => !before.has(connection))?.[1];
     // From here on it gets all messages, however few are kept.
     await until(() => isNew()?.isLive === true);
+    client.subscriber = isNew();
   }
 
   private async connectSocket(client: Client, path: string): Promise<void> {
     const { socket, next } = await openSocket(this.server.port, path);
     let isOpen = true;
+    client.send = commands => {
+      const { _socket: tcp } = socket as unknown as { _socket: Socket };
+      tcp.cork();
+      for (const one of commands) socket.send(JSON.stringify(one));
+      tcp.uncork();
+    };
     client.close = () => {
       isOpen = false;
       socket.terminate();
@@ -282,6 +306,65 @@ class Run {
     })().catch(() => {});
   }
 
+  /**
+   * A WebSocket sends commands in one segment: one turn runs all of them, and ends with the messages that they publish. Before
+   * that, the client may be catching up.
+   */
+  async command(at: number, commands: readonly Command[]): Promise<void> {
+    const client = this.clients[at % Math.max(1, this.clients.length)];
+    if (client?.send === undefined || client.close === undefined) return;
+    await this.check(client);
+    const { model, server } = this;
+    const { lastSeq } = model;
+    const subscriptions = new Map(client.channels.map(name => [name, { cursor: lastSeq, told: lastSeq }]));
+    const published: string[] = [];
+    let isLive = true;
+    const startOf = (name: string, start: CommandStart) => {
+      if (start === 'now') return { cursor: lastSeq, told: model.missingUpTo(name) };
+      if (start === 'resume') return { cursor: client.cursor, told: 0 };
+      return { cursor: model.cursorOfLast(name, start), told: model.missingUpTo(name) };
+    };
+    const run = (one: Command): object => {
+      if ('publish' in one)
+        return { publish: one.publish, data: String(this.texts + published.push(one.publish) - 1) };
+      if ('unsubscribe' in one) {
+        subscriptions.delete(one.unsubscribe);
+        return one;
+      }
+      const { subscribe, start } = one;
+      if (!subscriptions.has(subscribe)) {
+        const position = startOf(subscribe, start);
+        if (isLive && position.cursor < model.newestOf(subscribe)) {
+          isLive = false;
+          for (const name of subscriptions.keys())
+            subscriptions.set(name, { cursor: lastSeq, told: lastSeq });
+        }
+        subscriptions.set(subscribe, position);
+      }
+      const from =
+        start === 'now' ? {} : start === 'resume' ? { after: server.id(client.cursor) } : { last: start };
+      return { subscribe, ...from };
+    };
+    const sent = commands.map(run);
+    if (subscriptions.size === 0) sent.push(run({ subscribe: 'a', start: 'now' }));
+    // A live subscriber gets every message; one that catches up gets what is kept at the end of the turn.
+    client.channels = isLive ? [...subscriptions.keys()] : [];
+    for (const name of published) this.expect(model.publish(name, String(this.texts++), clock.now)!);
+    client.channels = [...subscriptions.keys()];
+    if (!isLive) {
+      const all = [...subscriptions];
+      const gap = all.filter(([name, { cursor, told }]) => model.missingUpTo(name) > Math.max(cursor, told));
+      if (gap.length > 0) client.expected.push(shownGap(gap.map(([name]) => name)));
+      const missed = all.flatMap(([name, { cursor }]) => model.after([name], cursor));
+      client.expected.push(...missed.sort((a, b) => a.seq - b.seq).map(shown));
+    }
+    const { answers } = client;
+    client.send(sent);
+    await until(() => client.answers === answers + sent.length && client.subscriber?.isLive === true);
+    await this.untilAnswered(published);
+    await this.check(client);
+  }
+
   /** Cuts a client off, perhaps before it has received everything: it resumes after what it has. */
   async cut(at: number, isAtOnce: boolean): Promise<void> {
     const client = this.clients[at % Math.max(1, this.clients.length)];
@@ -289,6 +372,7 @@ class Run {
     if (!isAtOnce) await this.check(client);
     client.close();
     client.close = undefined;
+    client.send = undefined;
     assert.deepEqual(client.received, client.expected.slice(0, client.received.length));
     client.expected.length = client.received.length;
   }
@@ -327,11 +411,20 @@ const runTimeout = 5_000;
 const seqOf = (id: string) => Number(id.split('-')[1]);
 
 function newClient(channels: readonly string[], cursor: number): Client {
-  return { channels, expected: [], received: [], cursor, waiting: undefined, close: undefined };
+  const none = { waiting: undefined, close: undefined, send: undefined, subscriber: undefined };
+  return { channels, expected: [], received: [], cursor, answers: 0, ...none };
 }
 
 const subset = fc.subarray([...names], { minLength: 1 });
 const transport = fc.constantFrom<Transport>('websocket', 'eventsource', 'poll');
+const command = fc.oneof<fc.Arbitrary<Command>[]>(
+  fc.record({
+    subscribe: fc.constantFrom(...names),
+    start: fc.constantFrom<CommandStart>('now', 'resume', 0, 1, 2, 9),
+  }),
+  fc.record({ unsubscribe: fc.constantFrom(...names) }),
+  fc.record({ publish: fc.constantFrom(...names) }),
+);
 const step = fc.oneof(
   {
     weight: 4,
@@ -362,6 +455,10 @@ const step = fc.oneof(
     arbitrary: fc.record({ once: fc.constantFrom(...names), key: fc.constantFrom('k', 'another key') }),
   },
   { weight: 1, arbitrary: fc.record({ pass: fc.integer({ min: 1, max: 6 }) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ commands: fc.array(command, { minLength: 1, maxLength: 8 }), at: fc.nat(9) }),
+  },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -405,6 +502,7 @@ test('every subscriber receives what the model says, over all transports and res
         else if ('forget' in one) await run.forget(one.forget, one.isPurged);
         // No message is exactly as old as a bound.
         else if ('pass' in one) run.pass(one.pass * 7 * minute);
+        else if ('commands' in one) await run.command(one.at, one.commands);
         else await run.restart(one.restart, one.most, one.returnsBy);
       }
       gaps += run.gapsSeen();
