@@ -237,8 +237,14 @@ describe('checkers', patience, () => {
       await page.getByRole('button', { name: 'Play red' }).tap();
       await page.getByRole('button', { name: 'Play both sides here' }).tap();
       await page.getByRole('heading', { name: 'Red to move' }).waitFor();
-      for (const square of [11, 15, 22, 18]) await squareOf(page, square).tap();
-      await untilMoves(page, 2);
+      const moves = [
+        [11, 15],
+        [22, 18],
+      ] as const;
+      for (const [index, squares] of moves.entries()) {
+        for (const square of squares) await squareOf(page, square).tap();
+        await untilMoves(page, index + 1);
+      }
       assert.equal(await width(), 320);
     }
   });
