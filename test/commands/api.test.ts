@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { decodeFormText } from '../../src/commands/api.ts';
 import { maxCommandBody } from '../../src/protocol/limits.ts';
 import { type OpenServer, openServer, secret } from '../support/commandWays.ts';
 import { connectRaw, connectTcp, exchange } from '../support/rawClient.ts';
@@ -466,4 +467,10 @@ describe('a request with the token', () => {
     assert.equal(openapi, '3.1.0');
     assert.ok(Object.keys(paths).includes('/api/broadcast'));
   });
+});
+
+test('a form is decoded once, and a percent sign without two digits stands for itself', () => {
+  assert.equal(decodeFormText('x', 'a+b%20c%2B%2b%c3%BC%2541'), 'a b c++ü%41');
+  assert.equal(decodeFormText('x', '100%+%4 %g1%1g%'), '100% %4 %g1%1g%');
+  assert.throws(() => decodeFormText('x', '%ff'), /x in the form is not UTF-8: byte 0xff at offset 0/);
 });

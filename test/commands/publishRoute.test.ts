@@ -1,5 +1,6 @@
 /** Publishing over HTTP: who may, what a body means, and what is refused. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -8,8 +9,8 @@ import { openSocket } from '../support/channelClients.ts';
 import { askServer, openServer, run, secret } from '../support/commandWays.ts';
 import { connectKept } from '../support/keptClient.ts';
 import { MiB, residentMemory } from '../support/processState.ts';
-import { exchange } from '../support/rawClient.ts';
-import { type Hooks, startServerFor } from '../support/serverProcess.ts';
+import { connectTcp, exchange } from '../support/rawClient.ts';
+import { type Hooks, startServerFor, startServerWith } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const publishSecret = 'this-one-only-publishes';
@@ -347,4 +348,28 @@ test('pages of other sites publish only if --origin allows them, and their prefl
   assert.equal((await preflight('https://other.example')).status, 403);
   assert.equal((await server.post('/channels/a', 'x', { Origin: 'https://shop.example' })).status, 200);
   assert.equal((await server.post('/channels/a', 'x', { Origin: 'https://other.example' })).status, 403);
+});
+
+test('a long message of escapes, line ends or control characters does not use up the heap', async t => {
+  const standard = ['-p', '0', '--host', '127.0.0.1', '--config', 'none', '--control', 'none'];
+  const options = ['--data', temporaryFolder(), '--publish-token', tokenFile(publishSecret)];
+  const environment = { ...process.env, NODE_OPTIONS: '--max-old-space-size=256' };
+  const { port } = await startServerWith([...standard, ...options], { test: t, environment });
+  const stream = await connectTcp(port);
+  stream.on('error', () => {});
+  stream.write('GET /channels/a HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n');
+  await once(stream, 'data');
+  stream.pause();
+  const messages = [
+    // The first one reaches the event stream, which does not read the others.
+    ['text/plain', '\n'.repeat(15 * MiB)],
+    ['application/x-www-form-urlencoded', `data=${'%41'.repeat(5 * MiB)}`],
+    ['text/plain', '\x7f'.repeat(15 * MiB)],
+  ] as const;
+  for (const [type, body] of messages) {
+    const headers = { Authorization: `Bearer ${publishSecret}`, 'Content-Type': type };
+    const answer = await fetch(`http://127.0.0.1:${port}/channels/a`, { method: 'POST', body, headers });
+    assert.equal(((await answer.json()) as { subscribers: number }).subscribers, 1);
+  }
+  stream.destroy();
 });

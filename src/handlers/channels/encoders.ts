@@ -54,7 +54,35 @@ export const jsonWebSocket: ChannelEncoder = {
 function encodeEvent(id: string | undefined, name: string | undefined, data: string): EncodedMessage {
   const idLine = id === undefined ? '' : `id: ${id}\n`;
   const nameLine = name === undefined ? '' : `event: ${name.replace(/[\r\n]/g, ' ')}\n`;
-  return textMessage(`${idLine}${nameLine}data: ${data.replace(/\r\n|\r|\n/g, '\ndata: ')}\n\n`);
+  const start = `${idLine}${nameLine}data: `;
+  if (data.length <= shortData) return textMessage(`${start}${data.replace(/\r\n|\r|\n/g, nextLine)}\n\n`);
+  const bytes = Buffer.concat([Buffer.from(start), splitLines(Buffer.from(data)), Buffer.from('\n\n')]);
+  return { isText: true, bytes };
+}
+
+const nextLine = '\ndata: ';
+const nextLineBytes = Buffer.from(nextLine);
+
+/** In longer data, a regular expression takes seconds to replace millions of line ends. */
+const shortData = 16 * 1024;
+
+const LF = 0x0a;
+const CR = 0x0d;
+
+/** The data with a field name before each line but the first. */
+function splitLines(data: Buffer): Buffer {
+  let ends = 0;
+  for (let at = 0; at < data.length; at++) if (data[at] === LF || data[at] === CR) ends++;
+  const split = Buffer.allocUnsafe(data.length + ends * nextLine.length);
+  let to = 0;
+  for (let at = 0; at < data.length; at++) {
+    const byte = data[at]!;
+    if (byte !== LF && byte !== CR) split[to++] = byte;
+    // The LF of a CR LF ends the line.
+    else if (byte === LF || data[at + 1] !== LF)
+      for (let from = 0; from < nextLineBytes.length; from++) split[to++] = nextLineBytes[from]!;
+  }
+  return split.subarray(0, to);
 }
 
 function dataOf({ kind, data }: ChannelMessage): string {

@@ -7,6 +7,7 @@ import { flushFanout } from '../../../src/core/fanout.ts';
 import { flush, onWriteComplete } from '../../../src/core/flush.ts';
 import { dropIfUnused, findOrCreate } from '../../../src/handlers/channels/channel.ts';
 import { newChannels } from '../../../src/handlers/channels/channels.ts';
+import { plainEventSource } from '../../../src/handlers/channels/encoders.ts';
 import { channelNameFault, idOf, parseCursor } from '../../../src/handlers/channels/names.ts';
 import {
   answerTo,
@@ -459,6 +460,24 @@ test('a subscriber that exchanges its only channel while it catches up gets each
   assert.equal(received(), '[b:2:new]');
   say(channels, 'b', 'newer');
   assert.equal(received(), '[b:3:newer]');
+});
+
+test('an event has its data line by line, whatever ends the lines, and however long it is', () => {
+  const channels = open();
+  for (const count of [1, 5000]) {
+    const text = 'a\r\nb\rc\n\n🐸\r'.repeat(count);
+    const message = {
+      seq: 1,
+      time: 0,
+      channel: 'a',
+      kind: 'text',
+      data: Buffer.from(text),
+      isKept: true,
+    } as const;
+    const lines = text.split(/\r\n|\r|\n/).map(line => `data: ${line}\n`);
+    const { bytes } = plainEventSource.message(channels, message);
+    assert.equal(bytes.toString(), `id: ${idOf(channels, 1)}\n${lines.join('')}\n`);
+  }
 });
 
 test('a slow subscriber gets a gap for what is dropped before it reads', () => {

@@ -63,6 +63,7 @@ test('a restart gives back every kind of record as it was appended', t => {
     said(2, '{"text":"x","data":{"forget":true},"n":1.50}', { kind: 'json', from: '"data":1', uid: 0 }),
     said(3, '\u00ff\u0000', { kind: 'bytes', event: ',"data":', key: 'k', publisher: 'p', subscribers: 0 }),
     said(4, '', { expiresAt: time }),
+    said(5, 'x\u007f\u0080\u009f\u00a0\u2027\u2028\u2029\u202aé🐸'.repeat(3000)),
   ];
   log.log.append(records);
   assert.ok(!/[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]/.test(fileContent(log)));
@@ -74,7 +75,7 @@ test('a restart gives back every kind of record as it was appended', t => {
     records.map(record => JSON.parse(JSON.stringify(record))),
   );
   assert.equal(again.log.epoch, log.log.epoch);
-  assert.equal(again.lastSeq, 4);
+  assert.equal(again.lastSeq, 5);
   assert.equal(again.unreadSeq, 0);
 });
 
