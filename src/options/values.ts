@@ -2,6 +2,7 @@
 
 import { isToken } from '../protocol/http/fields.ts';
 import { maxHistoryBytes } from '../protocol/limits.ts';
+import { quoted, UsageError } from './error.ts';
 import { splitCommand, splitWords } from './words.ts';
 
 export interface Kind<T> {
@@ -263,20 +264,26 @@ export interface ProgramEntry {
   readonly command: string;
 }
 
+/** @throws UsageError for an unknown format, and for a command that only a shell could run */
 function parseProgram(raw: unknown): ProgramEntry | undefined {
   if (typeof raw !== 'string' || raw.includes('\0')) return undefined;
   const [, name, word = 'line', written] = /^([\w.~-]+)(?::([a-z]+))?=(.+)$/s.exec(raw) ?? [];
+  if (name === undefined || /^\.+$/.test(name)) return undefined;
   const format = programFormats.find(known => known === word);
-  if (name === undefined || format === undefined || /^\.+$/.test(name)) return undefined;
+  if (format === undefined)
+    throw new UsageError(`the format must be ${programFormats.join(', ')}, not ${quoted(word)}`);
   const command = written!.trim();
   const words = splitCommand(command);
-  return words?.[0] ? { name, format, words, command } : undefined;
+  if (words === undefined)
+    throw new UsageError(
+      `${quoted(command)} has an unquoted shell character or an open quote; add quotes, or run a shell with sh -c`,
+    );
+  return words[0] ? { name, format, words, command } : undefined;
 }
 
 export const program: Kind<ProgramEntry> = {
   placeholder: 'CMD',
-  expected:
-    'NAME=COMMAND or NAME:FORMAT=COMMAND, where FORMAT is line, null, length or json and COMMAND has no unquoted shell characters ($ * | ~ …); run sh -c for a shell',
+  expected: 'NAME=COMMAND such as shout=./shout.sh, or NAME:FORMAT=COMMAND such as order:json=./orders.py',
   // A command may contain commas.
   separator: '\n',
   parse: parseProgram,

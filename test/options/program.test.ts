@@ -59,21 +59,9 @@ test('a program is read as a name, a format and a command', () => {
   assert.deepEqual(program.parse('a:null= cat -u '), { name: 'a', format: 'null', words, command: 'cat -u' });
   assert.equal(program.parse('a.b_c~d-1:length=cat')?.name, 'a.b_c~d-1');
   assert.deepEqual(program.parse('a=env x=y')?.words, ['env', 'x=y']);
-  for (const raw of [
-    '',
-    'a',
-    'a=',
-    'a= ',
-    "a=''",
-    '=cat',
-    'a b=cat',
-    'a/b=cat',
-    '..=cat',
-    'a:=cat',
-    'a:xml=cat',
-  ])
+  for (const raw of ['', 'a', 'a=', 'a= ', "a=''", '=cat', 'a b=cat', 'a/b=cat', '..=cat', 'a:=cat'])
     assert.equal(program.parse(raw), undefined, raw);
-  for (const raw of ['a=cat\0', 'a=cat | b', 1, null, {}, true]) assert.equal(program.parse(raw), undefined);
+  for (const raw of ['a=cat\0', 1, null, {}, true]) assert.equal(program.parse(raw), undefined);
   for (const raw of ['a=cat -u', 'a:json=sh -c "a \\$b"'])
     assert.deepEqual(program.parse(program.show(program.parse(raw)!)), program.parse(raw));
 });
@@ -112,4 +100,27 @@ test('commands in the environment are separated by line ends, so they may contai
     ],
   );
   assert.deepEqual(execEnv, ['LANG', 'HOME']);
+});
+
+test('a program with a wrong format, or a command for a shell, is refused with the reason', () => {
+  for (const [raw, reason] of [
+    ['a:xml=cat', 'the format must be line, null, length, json, not "xml"'],
+    [
+      'a=cat | tr a b',
+      '"cat | tr a b" has an unquoted shell character or an open quote; add quotes, or run a shell with sh -c',
+    ],
+    [
+      "a=cat 'b",
+      '"cat \'b" has an unquoted shell character or an open quote; add quotes, or run a shell with sh -c',
+    ],
+  ] as const) {
+    assert.throws(() => program.parse(raw), { name: 'UsageError', message: reason });
+    const fault = { message: `--exec: ${reason}` };
+    assert.throws(() => readConfiguration(['--exec', raw], {}, []), fault);
+  }
+  const sentence =
+    '--exec must be NAME=COMMAND such as shout=./shout.sh, or NAME:FORMAT=COMMAND such as order:json=./orders.py';
+  assert.throws(() => readConfiguration(['--exec', './shout.sh'], {}, []), {
+    message: `${sentence}, not "./shout.sh"`,
+  });
 });
