@@ -117,5 +117,8 @@ function unknownOption(word: string, options: OptionTable): UsageError {
   const [name = word] = word.split('=', 1);
   const shown = /^[!-~]{1,40}$/.test(name) ? name : quoted(name);
   const likely = nearest(name.replace(/^-+/, ''), Object.keys(options).map(longName));
-  return new UsageError(`unknown option ${shown}; ${likely ? `did you mean --${likely}?` : 'see --help'}`);
+  // `publish pond "- milk"`, `publish pond -5`
+  const isText = /\s|^-\d/.test(word);
+  const advice = isText ? 'put -- before a text that begins with a hyphen' : 'see --help';
+  return new UsageError(`unknown option ${shown}; ${likely ? `did you mean --${likely}?` : advice}`);
 }

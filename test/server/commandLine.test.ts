@@ -23,6 +23,10 @@ const usageErrors: [string[], RegExp][] = [
     ['--allow', '/quiz:', 'connect=user'],
     /^pollywog: unexpected argument "connect=user"; put a value that contains spaces into quotes, or see --help\n$/,
   ],
+  [
+    ['publish', 'pond', '- milk'],
+    /^pollywog: unknown option "- milk"; put -- before a text that begins with a hyphen\n$/,
+  ],
   [['explian', '81'], /^pollywog: unknown command "explian"; did you mean explain\?\n$/],
   [['brodcast', 'x'], /^pollywog: unknown command "brodcast"; did you mean broadcast\?\n$/],
   [['--default-handler', 'chess'], /^pollywog: --default-handler must be .*, not "chess"\n$/],
