@@ -17,7 +17,10 @@ export function readSecretFile<T>(what: string, path: string, most: number, deco
     if (found.size > most) throw new Error(`it is too long for a ${what}`);
     return decode(readFileSync(path));
   } catch (error) {
-    throw new UsageError(`cannot read the ${what} in ${quoted(path)}: ${whyUnreadable(error)}`);
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    // The usual mistake is the secret itself in place of a path.
+    const why = isMissing ? `no such file; name a file that contains the ${what}` : whyUnreadable(error);
+    throw new UsageError(`cannot read the ${what} in ${quoted(path)}: ${why}`);
   }
 }
 

@@ -107,7 +107,7 @@ describe('a file of --auth-key', () => {
     assert.deepEqual([told.exit, told.stdout], [2, '']);
     assert.match(
       told.stderr,
-      /^pollywog: cannot read the key in ".*missing": no such file; correct the path\n$/,
+      /^pollywog: cannot read the key in ".*missing": no such file; name a file that contains the key\n$/,
     );
     const path = join(folder, 'many');
     writeFileSync(path, JSON.stringify({ keys: Array.from({ length: 17 }, () => jwk(EdDSA)) }));
