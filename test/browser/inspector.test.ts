@@ -103,6 +103,27 @@ describe('the inspector in Chromium', { timeout: 180_000 }, () => {
     await page.locator('#states .lit', { hasText: 'ENDED' }).waitFor();
   });
 
+  test(
+    'fits a phone: nothing is cut off at the right, and the frames show their content',
+    patience,
+    async t => {
+      const client = await connect(t, server.port, '/echo');
+      const page = await openInspector(t);
+      await page.setViewportSize({ width: 390, height: 780 });
+      await connections(page, 'echo').last().click();
+      await page.locator('#watched-state', { hasText: 'OPEN' }).waitFor();
+      client.send('Hello, phone');
+      await frames(page, 'Hello, phone').nth(1).waitFor();
+      const content = (await frames(page, 'Hello, phone').first().locator('.content').boundingBox())!;
+      assert.ok(content.width > 100, `the content has ${content.width} pixels`);
+      await page.getByRole('tab', { name: 'Workbench' }).click();
+      for (const name of ['Keys', 'Export', 'Connect', 'Send']) {
+        const { x, width } = (await page.getByRole('button', { name, exact: true }).boundingBox())!;
+        assert.ok(x >= 0 && x + width <= 390, `${name} is at ${x} to ${x + width}`);
+      }
+    },
+  );
+
   test('shows the inflated text of a compressed message, and marks it', patience, async t => {
     const client = await connect(t, server.port, '/echo', true);
     const page = await openInspector(t);
