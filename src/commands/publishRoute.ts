@@ -18,7 +18,7 @@ import { admittedFields, preflightFields } from '../protocol/http/crossOrigin.ts
 import type { Head, HttpResponse } from '../protocol/http/head.ts';
 import { checkOrigin } from '../protocol/http/origin.ts';
 import { percentDecode } from '../protocol/http/path.ts';
-import { maxIgnoredBody } from '../protocol/limits.ts';
+import { maxIgnoredBody, maxPublication } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
 import type { MessageKind } from '../storage/log/records.ts';
 import { publishRemedy, withToken } from '../wires/bearer.ts';
@@ -61,7 +61,7 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
       readName(channels, head);
       readOptions(head, takesTokens());
       readMediaType(head);
-      return server.configuration.maxMessage;
+      return Math.min(server.configuration.maxMessage, maxPublication);
     },
 
     answer(connection, head, body) {

@@ -179,6 +179,9 @@ export const maxForgottenChannels = 10_000;
 export const maxJsonMessage = 1 * MiB;
 export const maxJsonDepth = 500;
 
+/** A message of a channel. Its JSON may have six times as many characters, and a string of V8 has at most 512 Mi. */
+export const maxPublication = 64 * MiB;
+
 /** Characters of the name of an event, as those of a channel. */
 export const maxEventName = 200;
 
@@ -191,10 +194,7 @@ export const maxTimeToLive = 365 * 24 * 3_600_000;
 /** Users named in the presence list of a channel; its count includes all. */
 export const maxPresenceNames = 1000;
 
-/**
- * Users in their grace time (`--presence-grace`). Beyond it, the first ones leave early. Together they hold at most about 23 MB: a
- * user who was alone in a channel keeps it.
- */
+/** Users in their grace time (`--presence-grace`). Beyond it, the first ones leave early. At most 23 MB: each may keep a channel. */
 export const maxLeavingUsers = 10_000;
 
 /** Memory of a subscription, with the channel that it may have created. Measured: 1.4 KiB. */

@@ -4,7 +4,13 @@ import { once } from 'node:events';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { freeGuesses, maxEventName, maxIdempotencyKey, maxJsonMessage } from '../../src/protocol/limits.ts';
+import {
+  freeGuesses,
+  maxEventName,
+  maxIdempotencyKey,
+  maxJsonMessage,
+  maxPublication,
+} from '../../src/protocol/limits.ts';
 import { openSocket } from '../support/channelClients.ts';
 import { askServer, openServer, run, secret } from '../support/commandWays.ts';
 import { connectKept } from '../support/keptClient.ts';
@@ -372,4 +378,11 @@ test('a long message of escapes, line ends or control characters does not use up
     assert.equal(((await answer.json()) as { subscribers: number }).subscribers, 1);
   }
   stream.destroy();
+});
+
+test('a message of more than 64 MiB gets 413 before it is read, whatever --max-message allows', async t => {
+  const { port } = await openPublishing(t, '--max-message', '128MB');
+  const head = `POST /channels/a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${publishSecret}\r\n`;
+  const answer = await exchange(port, `${head}Content-Length: ${maxPublication + 1}\r\n\r\n`);
+  assert.match(answer.toString(), /^HTTP\/1\.1 413 /);
 });

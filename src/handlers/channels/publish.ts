@@ -7,6 +7,7 @@ import { stopTimeAfterReading } from '../../core/fairness.ts';
 import { publishToGroup, wholeMessage } from '../../core/fanout.ts';
 import { log } from '../../log/log.ts';
 import { exactClock } from '../../process/clock.ts';
+import { maxPublication } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
 import { diskErrorReason } from '../../storage/disk.ts';
 import type { LogRecord } from '../../storage/log/records.ts';
@@ -31,6 +32,8 @@ import { stopWaiting } from './subscribers.ts';
  */
 export function publish(channels: Channels, publication: Publication, onPublished: OnPublished): void {
   const { channel: name, data, key } = publication;
+  if (data.length > maxPublication)
+    return onPublished(`not published, because a message of a channel has at most ${maxPublication} bytes`);
   const channel = channels.byName.get(name);
   if (key !== undefined) {
     const earlier = channel?.keys.get(keyOf(publication));

@@ -38,7 +38,7 @@ import {
   waitForMessage,
 } from '../../../src/handlers/channels/subscribers.ts';
 import { parseRequestHead } from '../../../src/protocol/http/head.ts';
-import { maxForgottenChannels, maxLiveBacklog } from '../../../src/protocol/limits.ts';
+import { maxForgottenChannels, maxLiveBacklog, maxPublication } from '../../../src/protocol/limits.ts';
 import { channelMemory, messageMemory } from '../../../src/storage/log/load.ts';
 import type { LoadedLog, LogRecord } from '../../../src/storage/log/records.ts';
 import { blockLoop } from '../../support/blockLoop.ts';
@@ -625,6 +625,18 @@ test('--max-channels counts the channels that the messages of this turn create, 
   assert.deepEqual(others, ['c is published', 'd is published', 'c is published']);
   assert.equal(refused, 'e there are 2 c');
   assert.deepEqual([...channels.byName.keys()], ['c', 'd']);
+});
+
+test('a message whose JSON would be too long for a string is refused, and delays no other one', () => {
+  const channels = open();
+  const outcomes: (ChannelMessage | string)[] = [];
+  const send = (size: number) =>
+    publish(channels, { channel: 'a', kind: 'bytes', data: Buffer.alloc(size) }, one => outcomes.push(one));
+  send(maxPublication + 1);
+  send(1);
+  commitPublications(channels);
+  assert.match(String(outcomes[0]), /has at most 67108864 bytes/);
+  assert.equal((outcomes[1] as ChannelMessage).seq, 1);
 });
 
 test('a message that cannot be stored is not delivered, its publisher gets the reason, and its number is free again', () => {
