@@ -7,7 +7,7 @@
  */
 
 import { noteRule } from '../diagnostics/closeReason.ts';
-import { type Rate, rate as rateKind } from '../options/values.ts';
+import { type Rate, rate as rateKind, timerDelay } from '../options/values.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { maxRateAddresses, ratePause } from '../protocol/limits.ts';
 import { countMessages } from '../protocol/websocket/frame.ts';
@@ -39,8 +39,9 @@ export function limitMessages(connection: Connection, bucket: Bucket): void {
   bucket.isEmpty = true;
   // Waits for several tokens: a timer for each message of a fast sender would cost more.
   const wanted = Math.max(1, Math.min(messageRate.burst, (messageRate.perSecond * ratePause) / 1000));
+  // All connections of a user share its debt, so the wait can be longer than that for one token.
   const wait = ((wanted - tokens) / messageRate.perSecond) * 1000;
-  setTimeout(resumeLimited, wait, connection, bucket, messageRate).unref();
+  setTimeout(resumeLimited, timerDelay(wait), connection, bucket, messageRate).unref();
 }
 
 /** Charges the bucket that all connections of a user share. @returns the tokens left */

@@ -25,7 +25,14 @@ const second = 1000;
 const minute = 60 * second;
 const hour = 60 * minute;
 
-/** setTimeout takes 31 bits of milliseconds (24.8 days), and fires at once for anything longer. */
+/** The longest delay of a timer, in milliseconds (31 bits, 24.8 days): Node fires at once after any longer one. */
+export const maxTimerDelay = 2 ** 31 - 1;
+
+/** The delay for a timer whose time was calculated: a timer that cannot wait that long fires early, and not at once. */
+export function timerDelay(milliseconds: number): number {
+  return Math.min(milliseconds, maxTimerDelay);
+}
+
 export const maxDuration = 24 * 24 * hour;
 
 /** Units in lower case, in order of preference for display; the empty unit is that of a plain number. */

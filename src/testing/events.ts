@@ -2,6 +2,7 @@
 
 import { type LogEvent, type LogSource, observeLog } from '../log/log.ts';
 import { printableJson } from '../log/printable.ts';
+import { timerDelay } from '../options/values.ts';
 import { defaultEventWait, maxKeptEvents } from '../protocol/testLimits.ts';
 import type { ServerEvent, WaitOptions } from './interface.ts';
 
@@ -113,7 +114,7 @@ export function waitForEvent(
     if (timeout > 0)
       timer = setTimeout(
         () => settle(() => reject(new Error(`no such event within ${timeout / 1000} s; ${lastOf(ring)}`))),
-        timeout,
+        timerDelay(timeout),
       );
     look();
   });

@@ -1,5 +1,6 @@
 /** The client's --record and --replay. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -91,6 +92,32 @@ test('a different answer is reported with the line of the recording, and the exi
   const { status, stdout, stderr } = await replay(`${url}echo`, '--replay', file, '--speed', 'max');
   assert.equal(stderr, 'session: line 7: expected text "two"; the server sent text "tow"\n');
   assert.deepEqual([status, stdout], [1, 'replayed 1 session: 3 sent, 2 compared: 1 of 1 session differ\n']);
+});
+
+test('a replay waits for an answer that the recorded server sent a month later', async t => {
+  const file = join(temporaryFolder(), 'session.jsonl');
+  const month = 30 * 24 * 3_600_000;
+  let later = 0;
+  const lines = readFileSync(await recordEcho(t), 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map(line => {
+      const event = JSON.parse(line);
+      if (event.from === 'server' && event.opcode === 'text') later = month;
+      return `${JSON.stringify(event.at === undefined ? event : { ...event, at: event.at + later })}\n`;
+    });
+  writeFileSync(file, lines.join(''));
+  const url = await startWs(t, socket => {
+    socket.on('message', async (data, binary) => {
+      for (let round = 0; round < 100; round++) {
+        socket.ping();
+        await once(socket, 'pong');
+      }
+      socket.send(data, { binary });
+    });
+  });
+  const { status, stderr } = await replay(`${url}echo`, '--replay', file, '--speed', 'max');
+  assert.deepEqual([status, stderr], [0, '']);
 });
 
 test('an extra message, and a close frame with another code, are differences', async t => {

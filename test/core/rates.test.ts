@@ -5,13 +5,14 @@ import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { maxTimerDelay } from '../../src/options/values.ts';
 import { addressLogLines } from '../../src/protocol/limits.ts';
 import { countMessages } from '../../src/protocol/websocket/frame.ts';
 import { openSocket } from '../support/channelClients.ts';
 import { connectTerminal } from '../support/lineClient.ts';
 import { connectRaw, exchange, tryRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
-import { startServerFor } from '../support/serverProcess.ts';
+import { type Hooks, startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const texts = (count: number) => Array.from({ length: count }, (_, at) => frame(opcode.text, `${at}`));
@@ -76,11 +77,12 @@ describe('--message-rate', () => {
     client.destroy();
   });
 
-  test('counts the messages of all connections of a user together', async t => {
+  /** A server for users, and a function that opens a WebSocket of one. */
+  async function startForUsers(t: Hooks, rate: string) {
     const secret = 'a-secret-of-at-least-32-bytes-for-HS256';
     const file = join(temporaryFolder(), 'key');
     writeFileSync(file, secret, { mode: 0o600 });
-    const server = await startServerFor(t, '--auth-key', file, '--message-rate', '1/h:3');
+    const server = await startServerFor(t, '--auth-key', file, '--message-rate', rate);
     const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
     const exp = Math.floor(Date.now() / 1000) + 3600;
     const open = (user: string) => {
@@ -88,6 +90,11 @@ describe('--message-rate', () => {
       const sign = createHmac('sha256', secret).update(signed).digest('base64url');
       return connectRaw(server.port, { path: `/echo?token=${signed}.${sign}` });
     };
+    return { server, open };
+  }
+
+  test('counts the messages of all connections of a user together', async t => {
+    const { open } = await startForUsers(t, '1/h:3');
     const [first, second, other] = [await open('17'), await open('17'), await open('18')];
     first.send(...texts(2));
     for (let i = 0; i < 2; i++) assert.equal((await first.nextFrame())?.opcode, opcode.text);
@@ -101,6 +108,29 @@ describe('--message-rate', () => {
       [],
     );
     for (const client of [first, second, other]) client.destroy();
+  });
+
+  test('pauses a connection whose user owes more hours than a timer can wait', async t => {
+    const { server, open } = await startForUsers(t, '1/h');
+    // The first message of each connection is processed.
+    const spend = async () => {
+      const client = await open('17');
+      client.send(...texts(1));
+      assert.equal((await client.nextFrame())?.opcode, opcode.text);
+      client.destroy();
+    };
+    const hours = Math.ceil(maxTimerDelay / 3_600_000);
+    for (let spent = 0; spent <= hours; spent += 20) await Promise.all(Array.from({ length: 20 }, spend));
+    const [client, other] = [await open('17'), await open('18')];
+    client.send(...texts(2));
+    assert.equal((await client.nextFrame())?.opcode, opcode.text);
+    for (let i = 0; i < 20; i++) {
+      other.send(frame(opcode.ping, 'alive'));
+      assert.equal((await other.nextFrame())?.opcode, opcode.pong);
+    }
+    assert.deepEqual(client.pending, []);
+    assert.doesNotMatch(server.stderr(), /TimeoutOverflowWarning/);
+    for (const one of [client, other]) one.destroy();
   });
 
   test('also limits terminals, and keeps the order of their lines', async t => {

@@ -62,6 +62,20 @@ test('a failed wait shows the last events; when the server closes, waits fail at
   assert.equal(ring.listeners.size, 0);
 });
 
+test('a wait that is longer than any timer does not fail at once', async () => {
+  const { ring, add } = newSource();
+  const waits = [2 ** 31, Number.POSITIVE_INFINITY].map(timeout =>
+    waitForEvent(ring, ({ event }) => event === 'later', { timeout }),
+  );
+  const outcome = Promise.allSettled(waits);
+  await assert.rejects(waitForEvent(ring, () => false, { timeout: 10 }));
+  add('later');
+  assert.deepEqual(
+    (await outcome).map(({ status }) => status),
+    ['fulfilled', 'fulfilled'],
+  );
+});
+
 test('a reader that is too slow loses the oldest events, and learns how many', async () => {
   const { ring, close, add, addMany } = newSource();
   add('first');

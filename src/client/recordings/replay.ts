@@ -7,6 +7,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SecureContext } from 'node:tls';
+import { timerDelay } from '../../options/values.ts';
 import { Opcode } from '../../protocol/codes.ts';
 import { isToken, splitList } from '../../protocol/http/fields.ts';
 import { hidden } from '../../protocol/http/redact.ts';
@@ -96,7 +97,7 @@ export async function runReplay(
     const [first] = actions;
     if (first !== undefined) {
       const early = begun + first.at / speed - performance.now();
-      if (early > 0) await delay(Math.min(early, longestDelay));
+      if (early > 0) await delay(timerDelay(early));
       await untilArrived(replay);
       const isAlone = actions.every(({ session }) => session === first.session);
       for (const actor of actors)
@@ -123,9 +124,6 @@ export async function runReplay(
   await closeAll(replay);
   return report(replay, output, undefined);
 }
-
-/** Node's longest timer. */
-const longestDelay = 2 ** 31 - 1;
 
 /** The steps of each group. */
 function groupsOf(steps: readonly ReplayStep[]): ReplayStep[][] {
@@ -284,7 +282,7 @@ async function untilArrived(replay: Replay): Promise<void> {
 /** @returns false if nothing has changed within this time */
 function untilChange(replay: Replay, patience: number): Promise<boolean> {
   return new Promise(resolve => {
-    const timer = setTimeout(() => resolve(false), patience);
+    const timer = setTimeout(() => resolve(false), timerDelay(patience));
     replay.wake = () => {
       clearTimeout(timer);
       resolve(true);

@@ -1,4 +1,5 @@
 /** Checks what a module exports. Runs in the process that tries the module, and again in the server. */
+import { maxTimerDelay } from '../../options/values.ts';
 import { isToken } from '../../protocol/http/fields.ts';
 import type * as user from './interface.ts';
 
@@ -48,8 +49,11 @@ export function readExports(namespace: Loose, fallback: string): Exports {
     );
   }
   const { tickEvery } = handler;
-  if (tickEvery !== undefined && !(typeof tickEvery === 'number' && tickEvery >= 1 && tickEvery < 2 ** 31))
-    throw new Error('exports a tickEvery that is not a number of milliseconds, at least 1');
+  if (
+    tickEvery !== undefined &&
+    !(typeof tickEvery === 'number' && tickEvery >= 1 && tickEvery <= maxTimerDelay)
+  )
+    throw new Error(`exports a tickEvery that is not a number of milliseconds from 1 to ${maxTimerDelay}`);
   const names = readNames(handler, fallback);
   return { names, handler: handler as unknown as user.Handler, wire: wire as user.Wire | undefined };
 }

@@ -103,6 +103,10 @@ const broken: Readonly<Record<string, [source: string, sentence: RegExp]>> = {
     `export const tickEvery = -1;\n${fine}`,
     / exports a tickEvery that is not a number of milli/,
   ],
+  'an interval that no timer can wait': [
+    `export const tickEvery = 2 ** 31 - 0.5;\n${fine}`,
+    / exports a tickEvery that is not a number of milliseconds from 1 to 2147483647$/,
+  ],
   'an empty wire': ['export const wire = {}', / exports a wire without receive\(connection, bytes\)$/],
   'a wire that no connection would use': [
     'export const wire = { receive() {} }',
