@@ -104,6 +104,8 @@ export function freeConnections(server: Server): void {
     notifyLost(connection, 'ended by the server');
     recordClosed(connection);
     if (connection.claim !== undefined) forgetClient(connection);
+    // Otherwise the timer would keep the connection in memory, for hours if the rate is slow.
+    if (connection.rate !== undefined) clearTimeout(connection.rate.pause);
     connection.input = undefined;
     clearQueue(connection.queue);
     releaseHeld(connection);

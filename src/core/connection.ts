@@ -106,7 +106,7 @@ export function areMessagesPaused({ endpoint }: Connection): boolean {
 
 /** Whether a connection without WebSocket frames waits for tokens (rates.ts). Instead, a WebSocket has paused messages. */
 export function awaitsTokens({ rate, endpoint }: Connection): boolean {
-  return rate?.isEmpty === true && endpoint === undefined;
+  return rate?.pause !== undefined && endpoint === undefined;
 }
 
 /** Whether input waits because messages or requests are paused. Then the peer's FIN waits behind that input. */

@@ -32,16 +32,15 @@ export function limitMessages(connection: Connection, bucket: Bucket): void {
   if (tokens >= 1 || connection.phase !== 'open') return;
   const { endpoint } = connection;
   if (endpoint === undefined) endBudget();
-  if (bucket.isEmpty) return;
+  if (bucket.pause !== undefined) return;
   // The handler has paused messages itself. The next message is charged after it has resumed them.
   if (endpoint?.acceptsMessages === false) return;
   pauseMessages(connection);
-  bucket.isEmpty = true;
   // Waits for several tokens: a timer for each message of a fast sender would cost more.
   const wanted = Math.max(1, Math.min(messageRate.burst, (messageRate.perSecond * ratePause) / 1000));
   // All connections of a user share its debt, so the wait can be longer than that for one token.
   const wait = ((wanted - tokens) / messageRate.perSecond) * 1000;
-  setTimeout(resumeLimited, timerDelay(wait), connection, bucket, messageRate).unref();
+  bucket.pause = setTimeout(resumeLimited, timerDelay(wait), connection, bucket, messageRate).unref();
 }
 
 /** Charges the bucket that all connections of a user share. @returns the tokens left */
@@ -56,7 +55,7 @@ function takeFromUser({ identity, server }: Connection, limit: Rate): number {
 }
 
 function resumeLimited(connection: Connection, bucket: Bucket, limit: Rate): void {
-  bucket.isEmpty = false;
+  bucket.pause = undefined;
   if (connection.phase !== 'open') return;
   const { input, inputStart, inputEnd, endpoint } = connection;
   const waiting =

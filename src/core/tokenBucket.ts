@@ -4,7 +4,7 @@ import type { Bucket } from '../records/resources.ts';
 
 /** @returns a full bucket @param now as in `server.now` */
 export function newBucket({ burst }: Rate, now: number): Bucket {
-  return { tokens: burst, at: now, isEmpty: false };
+  return { tokens: burst, at: now, pause: undefined };
 }
 
 /** Adds the tokens for the time since the last call. @param now as in `server.now` */

@@ -32,8 +32,8 @@ export interface Bucket {
   tokens: number;
   /** When the bucket was last refilled, as `server.now`. */
   at: number;
-  /** The connection waits for tokens. */
-  isEmpty: boolean;
+  /** Runs while the connection is paused. */
+  pause: NodeJS.Timeout | undefined;
 }
 
 /** The log lines of an address (core/addressLog.ts). */

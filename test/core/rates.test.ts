@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { listen } from '../../src/index.ts';
 import { maxTimerDelay } from '../../src/options/values.ts';
 import { addressLogLines } from '../../src/protocol/limits.ts';
 import { countMessages } from '../../src/protocol/websocket/frame.ts';
@@ -131,6 +132,21 @@ describe('--message-rate', () => {
     assert.deepEqual(client.pending, []);
     assert.doesNotMatch(server.stderr(), /TimeoutOverflowWarning/);
     for (const one of [client, other]) one.destroy();
+  });
+
+  test('a connection that ends while it is paused is not kept in memory by its timer', async t => {
+    const set = t.mock.method(globalThis, 'setTimeout');
+    const cleared = t.mock.method(globalThis, 'clearTimeout');
+    const server = await listen({ messageRate: '1/h' });
+    t.after(() => server.close());
+    const client = await connectRaw(server.port, { path: '/echo' });
+    client.send(...texts(1));
+    await client.nextFrame();
+    const pause = set.mock.calls.find(({ arguments: [, delay] }) => Number(delay) > 3_500_000)?.result;
+    assert.ok(pause !== undefined);
+    client.destroy();
+    await server.waitFor(({ event }) => event === 'closed');
+    assert.ok(cleared.mock.calls.some(({ arguments: [timer] }) => timer === pause));
   });
 
   test('also limits terminals, and keeps the order of their lines', async t => {
