@@ -16,6 +16,7 @@ import { maxCommandBody, maxFormValues } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
 import { type TokenRule, withToken } from '../wires/bearer.ts';
 import { type Route, respond } from '../wires/route.ts';
+import { isStreamUnread } from '../wires/unreadStream.ts';
 import type { Call, Command, Control } from './command.ts';
 import { submit } from './commandQueue.ts';
 import { commands, findCommand, parseNamed, parseObject } from './commands.ts';
@@ -80,6 +81,11 @@ function newCommandRoute(control: Control): Route {
     close(connection, reason) {
       const reply = replies.get(connection);
       reply?.end(reply.isEndless ? undefined : new ProtocolError(503, reason));
+    },
+
+    checkDeadlines(connection) {
+      // On the control socket, the reader is the terminal of the operator, who may stop it for a while.
+      if (!connection.isControl && replies.get(connection)?.isEndless) isStreamUnread(connection);
     },
 
     onEnd(connection, error) {

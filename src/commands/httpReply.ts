@@ -1,6 +1,7 @@
 /** The HTTP response to a command: in one piece if it is short, otherwise in chunks as they are written. */
 
 import { dropConnection } from '../core/close.ts';
+import { startSending } from '../core/progress.ts';
 import { sendBytes } from '../core/send.ts';
 import { printableJson, printableLine } from '../log/printable.ts';
 import { UsageError } from '../options/error.ts';
@@ -38,8 +39,7 @@ export function newHttpReply(connection: Connection, isText: boolean, takesChunk
     if (!isHeadSent) {
       // RFC 9112 §7.1: chunked, because the length is not known yet.
       const coding = takesChunks ? { 'Transfer-Encoding': 'chunked' } : {};
-      // The end of a stream is not foreseeable, so no request may wait behind it.
-      if (reply.isEndless) endAfterResponse(connection);
+      if (reply.isEndless) beginStream(connection);
       beginResponse(connection, 200, { ...headers, ...coding });
     }
     isHeadSent = true;
@@ -102,6 +102,13 @@ export function newHttpReply(connection: Connection, isText: boolean, takesChunk
     },
   };
   return reply;
+}
+
+/** The end of a stream is not foreseeable, so no request may wait behind it. TCP keep-alive notices a dead reader. */
+function beginStream(connection: Connection): void {
+  endAfterResponse(connection);
+  startSending(connection);
+  connection.socket.keepAlive(connection.server.configuration.pingInterval);
 }
 
 /** The response to a command that failed. @param more header fields to add */

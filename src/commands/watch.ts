@@ -192,7 +192,9 @@ const watch: Command = {
       reply.flush();
       return true;
     };
-    reply.onAbort(watchLog(onLine, 'debug', reply.isJson ? 'json' : 'text'));
+    const stop = watchLog(onLine, 'debug', reply.isJson ? 'json' : 'text');
+    reply.onAbort(stop);
+    reply.onDone(stop);
     // The client sees that the watch has begun.
     reply.flush();
   },

@@ -1,4 +1,4 @@
-/** The deadline of an event stream whose client does not read it. */
+/** The deadline of a stream over HTTP, such as an event stream, whose client does not read it. */
 
 import { dropConnection } from '../core/close.ts';
 import { hasOutputStalled, startSending } from '../core/progress.ts';
@@ -6,7 +6,7 @@ import { noteDeadline } from '../diagnostics/closeReason.ts';
 import type { Connection } from '../records/records.ts';
 
 /**
- * Checks an event stream, which has called `startSending`. Its client is dropped if it reads nothing for so long that it would
+ * Checks a stream, which has called `startSending`. Its client is dropped if it reads nothing for so long that it would
  * also have missed a ping.
  * @returns whether output is stuck, so a heartbeat would not arrive
  */
@@ -17,7 +17,7 @@ export function isStreamUnread(request: Connection): boolean {
   }
   const { pingInterval, pongTimeout } = request.server.configuration;
   if (pongTimeout > 0 && hasOutputStalled(request, pingInterval + pongTimeout)) {
-    noteDeadline(request, 'it did not read its event stream', 'pongTimeout');
+    noteDeadline(request, 'it did not read the stream', 'pongTimeout');
     dropConnection(request);
   }
   return true;
