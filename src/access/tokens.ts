@@ -55,7 +55,7 @@ function changesOf(before: Omit<Tokens, 'guesses'>, after: Omit<Tokens, 'guesses
     .map(name => `${name} token replaced`);
 }
 
-function readTokens(configuration: Configuration): Omit<Tokens, 'guesses'> {
+export function readTokens(configuration: Configuration): Omit<Tokens, 'guesses'> {
   const read = {
     api: readToken(configuration.apiToken),
     publish: readToken(configuration.publishToken),

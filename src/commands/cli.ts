@@ -4,12 +4,10 @@
  */
 import { readFileSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
-import { checkFaultWords } from '../handlers/faults/faults.ts';
 import { inspectorPath } from '../handlers/inspector/messages.ts';
 import { whyUnwritable } from '../log/log.ts';
 import { printableLine } from '../log/printable.ts';
 import { type Arguments, readArguments } from '../options/arguments.ts';
-import { checkConfiguration } from '../options/configuration.ts';
 import { type Environment, readEnvironment } from '../options/environment.ts';
 import { Exit, quoted, UsageError } from '../options/error.ts';
 import { chooseFile, defaultFile, readFile } from '../options/file.ts';
@@ -19,6 +17,7 @@ import { serverOptions } from '../options/table.ts';
 import { readText } from '../options/text.ts';
 import { allowedOptions, showAllowed } from './allowed.ts';
 import { checkOptions, runCheckCommand } from './check.ts';
+import { checkConfiguration } from './checkConfig.ts';
 import type { Call, Command } from './command.ts';
 import {
   commands,
@@ -56,7 +55,7 @@ export async function runCommandLine(
     case 'defaultconfig':
       return print(defaultFile());
     case 'checkconfig':
-      return print(checkConfiguration(name, env, handlers, usual.configFiles, checkFaultWords));
+      return print(await checkConfiguration(name, env, handlers, usual.configFiles));
     case 'check':
       return runCheckCommand(argumentsOf('check', argv, checkOptions), print);
     case 'allowed':

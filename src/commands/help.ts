@@ -24,7 +24,7 @@ interface LocalCommand {
 const localCommands: ReadonlyMap<string, LocalCommand> = new Map([
   ['help', { usage: 'help [COMMAND|SUBJECT]', help: 'print a command or a page of the manual' }],
   ['defaultconfig', { usage: 'defaultconfig', help: 'print a configuration with all defaults' }],
-  ['checkconfig', { usage: 'checkconfig [FILE]', help: 'check the values of a configuration' }],
+  ['checkconfig', { usage: 'checkconfig [FILE]', help: 'check a configuration and its files' }],
   [
     'check',
     {

@@ -58,7 +58,9 @@ export async function addHandlers(
 }
 
 /** The handlers of `--conformance`. The cases are loaded only for them: they are a tenth of the program. */
-async function newConformanceHandlers({ configuration }: Server): Promise<readonly Handler[]> {
+export async function newConformanceHandlers({
+  configuration,
+}: Pick<Server, 'configuration'>): Promise<readonly Handler[]> {
   if (!configuration.conformance) return [];
   const { conformanceHandlers } = await import('./conformance/handlers.ts');
   return conformanceHandlers(configuration);

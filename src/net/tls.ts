@@ -129,7 +129,7 @@ function verifyError(stream: TLSSocket): string | undefined {
 const maxTries = 5;
 
 /** Reads a consistent set of files: if one changes meanwhile, all are read again. @throws UsageError */
-async function readIdentities(configuration: Configuration): Promise<readonly Identity[]> {
+export async function readIdentities(configuration: Configuration): Promise<readonly Identity[]> {
   const { tlsCert, tlsKey, tlsCa } = configuration;
   const files = [...tlsCert, ...tlsKey, ...tlsCa];
   const stamps = async () => (await Promise.all(files.map(stampOf))).join('\n');

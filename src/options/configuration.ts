@@ -9,7 +9,6 @@ import { chooseFile, readFile } from './file.ts';
 import { flagName, hyphenated, type Option, type RawValue, readValues, showOptionValue } from './option.ts';
 import type { Rule } from './rules.ts';
 import { type OptionName, type Options, type OptionValues, optionEntries, serverOptions } from './table.ts';
-import { checkTls } from './tls.ts';
 import type { FaultEntry, ProgramEntry } from './values.ts';
 import { choice, handlerName, type Kind, type Rate } from './values.ts';
 
@@ -327,31 +326,4 @@ export interface Reloadable {
    * @throws Error, and then nothing changes anywhere
    */
   prepare(next: Configuration): Promise<() => readonly string[]>;
-}
-
-/**
- * Checks a configuration file, or without one, everything that the server would read.
- * @param handlers names for `default-handler`
- * @param checkWords checks values that only other parts of the server understand, such as faults; throws UsageError
- * @returns a sentence that says so, if all is valid
- * @throws UsageError
- */
-export function checkConfiguration(
-  file: string | undefined,
-  env: Environment,
-  handlers: readonly string[],
-  usualFiles: readonly string[],
-  checkWords: (configuration: Configuration) => void = () => {},
-): string {
-  // A named file is checked by itself, without the environment.
-  const configuration =
-    file === undefined
-      ? readConfiguration([], env, handlers, usualFiles)
-      : readConfiguration(['--config', file], {}, handlers);
-  checkTls(configuration);
-  checkWords(configuration);
-  const { configFile } = configuration;
-  return configFile === undefined
-    ? `no configuration file (looked for ${usualFiles.join(' and ')}): the defaults are valid`
-    : `${configFile} is valid`;
 }

@@ -129,3 +129,30 @@ test('checkconfig accepts the file that defaultconfig prints, and names an unkno
   assert.deepEqual([status, stdout], [2, '']);
   assert.equal(stderr, `pollywog: ${file}: unknown option "prot"; did you mean "port"?\n`);
 });
+
+test('checkconfig reads the files that a configuration names, and finds the fault that the start would find', () => {
+  const folder = temporaryFolder();
+  const file = join(folder, 'pollywog.json');
+  const missing = join(folder, 'missing');
+  const cases: readonly (readonly [settings: object, sentence: RegExp])[] = [
+    ...['api-token', 'publish-token', 'read-token', 'metrics-token'].map(
+      option => [{ [option]: missing }, /cannot read the token in ".*missing": no such file/] as const,
+    ),
+    [{ 'auth-key': missing }, /cannot read the key in ".*missing": no such file/],
+    [{ 'auth-key': folder }, /cannot read the key in ".*": it is not a regular file/],
+    [{ 'tls-cert': missing, 'tls-key': missing }, /--tls-(cert|key) .*missing cannot be read: no such file/],
+    [{ 'tls-cert': file, 'tls-key': file }, /contains no certificate in PEM format/],
+    [{ static: missing }, /the folder of --static, ".*missing", does not exist/],
+    [{ script: missing }, /missing/],
+    [{ handlers: missing }, /--handlers must be a readable folder, not ".*missing"/],
+    [{ exec: `upper=${missing}` }, /the program ".*missing" of the handler upper does not exist/],
+  ];
+  for (const [settings, sentence] of cases) {
+    writeFileSync(file, JSON.stringify(settings));
+    const check = runToEnd('checkconfig', file);
+    const start = runToEnd('-p', '0', '--control', 'none', '--config', file);
+    assert.match(check.stderr, sentence);
+    assert.deepEqual([check.status, check.stdout], [start.status, '']);
+    assert.ok(start.stderr.endsWith(check.stderr), start.stderr);
+  }
+});
