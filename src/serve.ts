@@ -14,6 +14,7 @@ import { printableLine } from './log/printable.ts';
 import { openListeners, prepareServer, runServer } from './open.ts';
 import { type Configuration, readConfiguration } from './options/configuration.ts';
 import { Exit, UsageError } from './options/error.ts';
+import { checkStdin } from './options/file.ts';
 import { helpText } from './options/help.ts';
 import { defaultPaths, logPath } from './options/paths.ts';
 import { checkProcessText } from './options/text.ts';
@@ -38,6 +39,7 @@ async function serve(): Promise<number> {
   const configuration = readAgain();
   if (configuration.action === 'help') return print(helpText(commandNames()));
   if (configuration.action === 'version') return print(version());
+  if (configuration.stdin) checkStdin();
   deferReload();
   makeDefaultFolders(configuration, usual);
   if (configuration.daemon && parent === undefined) return startDaemon(logPath(configuration, usual));

@@ -2,6 +2,7 @@
 import { Buffer } from 'node:buffer';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SecureContext } from 'node:tls';
+import { checkStdin } from '../options/file.ts';
 import { type ClientConfiguration, chatSubprotocol } from './configuration.ts';
 import { dial, type OpenConnection, readIdentity } from './dial.ts';
 import { type Dialect, newChatDialect, newPlainDialect } from './dialects.ts';
@@ -41,9 +42,10 @@ const signals = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /**
  * @returns the exit code, after reporting the outcome on stderr
- * @throws UsageError for files that cannot be used
+ * @throws UsageError for files that cannot be used, or a stdin that cannot be read
  */
 export async function runClient(configuration: ClientConfiguration): Promise<number> {
+  if (configuration.send.length === 0) checkStdin();
   const identity = await readIdentity(configuration);
   const isInteractive =
     process.stdin.isTTY === true &&

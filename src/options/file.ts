@@ -62,6 +62,14 @@ function readConfigurationText(path: string): string {
   }
 }
 
+/** Refuses a stdin, such as a folder, that Node would read as an empty stream. @throws UsageError */
+export function checkStdin(): void {
+  const stdin = fstatSync(0);
+  if (stdin.isFile() || stdin.isFIFO() || stdin.isSocket() || stdin.isCharacterDevice()) return;
+  const what = stdin.isDirectory() ? 'a folder' : 'a block device';
+  throw new UsageError(`stdin cannot be read: it is ${what}; redirect it from a file or a pipe`);
+}
+
 /** Why a file could not be read, and what to do. */
 export function whyUnreadable(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;

@@ -3,11 +3,14 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { findPythonWithWebsockets } from '../support/install.ts';
 import { startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { clientScript, runClient, startClient, startRaw, startWs } from './clientProcess.ts';
 
 const count = 100_000;
@@ -135,6 +138,30 @@ describe('framing', () => {
       raw.stdout,
       Buffer.concat([Buffer.from('text\u0000\u00ff', 'latin1'), Buffer.alloc(40)]),
     );
+  });
+
+  test('a stdin that is a folder is refused before the client connects, unless it is not read', async t => {
+    let connections = 0;
+    const url = await startWs(t, socket => {
+      connections++;
+      socket.close(1000);
+    });
+    const folder = openSync(temporaryFolder(), 'r');
+    t.after(() => closeSync(folder));
+    const run = async (...words: string[]) => {
+      const child = spawn(process.execPath, [clientScript, url, ...words], {
+        stdio: [folder, 'pipe', 'pipe'],
+      });
+      const said = text(child.stderr!);
+      child.stdout!.resume();
+      const [status] = await once(child, 'close');
+      return { status, stderr: await said };
+    };
+    const sentence = 'stdin cannot be read: it is a folder; redirect it from a file or a pipe';
+    for (const words of [[], ['--binary'], ['--null'], ['--nick', 'ada']])
+      assert.deepEqual(await run(...words), { status: 2, stderr: `pollywog-client: ${sentence}\n` });
+    assert.equal(connections, 0);
+    assert.equal((await run('-x', 'hello')).status, 0);
   });
 
   for (const [options, stdin, sentence] of [

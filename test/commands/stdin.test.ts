@@ -1,12 +1,16 @@
 /** Commands on stdin, and how its bytes become lines. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { splitLines } from '../../src/commands/stdin.ts';
 import { maxCommandBody } from '../../src/protocol/limits.ts';
 import { type OpenServer, openServer } from '../support/commandWays.ts';
 import { connectRaw } from '../support/rawClient.ts';
+import { serverScript } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 async function untilSaid(server: OpenServer, text: string): Promise<void> {
   while (!server.stderr().includes(text)) await once(server.child.stderr!, 'data');
@@ -43,4 +47,17 @@ test('a byte order mark is skipped, and a line that is too long or not UTF-8 is 
   assert.equal((await listener.nextFrame())?.payload.toString(), 'two');
   await untilSaid(server, 'pollywog: text contains an unpaired surrogate');
   listener.destroy();
+});
+
+test('a server whose stdin is a folder does not start with --stdin', t => {
+  const folder = openSync(temporaryFolder(), 'r');
+  t.after(() => closeSync(folder));
+  const words = [serverScript, '-p', '0', '--control', 'none', '--stdin'];
+  const { status, stderr } = spawnSync(process.execPath, words, {
+    stdio: [folder, 'pipe', 'pipe'],
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  assert.equal(status, 2);
+  assert.equal(stderr, 'pollywog: stdin cannot be read: it is a folder; redirect it from a file or a pipe\n');
 });
