@@ -1,6 +1,7 @@
 /** Byte ranges (RFC 9110 §14). */
 
 import { maxRanges } from '../limits.ts';
+import { splitList } from './fields.ts';
 
 /** Bytes `[start, end)` of a representation. */
 export interface PartRange {
@@ -16,9 +17,9 @@ export interface PartRange {
  */
 export function readRanges(field: string, size: number): readonly PartRange[] | undefined {
   const [, list] = /^bytes *= *(.+)$/i.exec(field) ?? [];
-  const specs = list?.split(',').map(spec => spec.trim());
+  const specs = splitList(list ?? '');
   // RFC 9110 §14.2: many small ranges, or overlapping ones, are a broken client or an attack.
-  if (specs === undefined || specs.length > maxRanges) return undefined;
+  if (specs.length === 0 || specs.length > maxRanges) return undefined;
   const ranges: PartRange[] = [];
   let sum = 0;
   for (const spec of specs) {

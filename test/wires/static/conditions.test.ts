@@ -104,6 +104,9 @@ describe('files of a site', () => {
       ['bytes=8-99', '89', '8-9/10'],
       ['Bytes = 9-9', '9', '9-9/10'],
       ['bytes=20-, 1-1', '1', '1-1/10'],
+      // RFC 9110 §5.6.1.2: empty elements of the list are ignored.
+      ['bytes=0-1,', '01', '0-1/10'],
+      ['bytes=, \t,0-1 ,,', '01', '0-1/10'],
     ] as const) {
       const answer = await get({ Range: range });
       assert.deepEqual([answer.status, answer.body], [206, body], range);
@@ -144,9 +147,17 @@ describe('files of a site', () => {
 
   test('a range is ignored if it is not valid, if If-Range names another version, and with HEAD', async () => {
     const cases: Record<string, string>[] = [
-      ...['bytes=', 'bytes=-', 'bytes=3-1', 'bytes=a-b', 'lines=0-1', 'bytes=0-1;', 'bytes=0-1,x', '0-1'].map(
-        range => ({ Range: range }),
-      ),
+      ...[
+        'bytes=',
+        'bytes=-',
+        'bytes=3-1',
+        'bytes=a-b',
+        'lines=0-1',
+        'bytes=0-1;',
+        'bytes=0-1,x',
+        'bytes=,',
+        '0-1',
+      ].map(range => ({ Range: range })),
       { Range: 'bytes=0-9,0-9,0-9' },
       { Range: 'bytes=0-1', 'If-Range': '"x"' },
       { Range: 'bytes=0-1', 'If-Range': `W/${etag}` },
