@@ -25,7 +25,7 @@ export function readCredentials(access: Access, head: Head, now: number): Creden
   if (given !== undefined && query.has('sign'))
     return refused('the request has a token and a signed link; keep one');
   if (given !== undefined) return { ...verifyToken(access, given, now), byCookie: false };
-  if (query.has('sign')) return { ...verifyLink(access, head.path, query, now), byCookie: false };
+  if (query.has('sign')) return { ...verifyLink(access, head, query, now), byCookie: false };
   return readCookie(access, head, now);
 }
 

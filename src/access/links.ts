@@ -5,7 +5,8 @@
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { maxCredentialLifetime } from '../protocol/accessLimits.ts';
-import { percentDecode } from '../protocol/http/path.ts';
+import type { Head } from '../protocol/http/head.ts';
+import { isQueryUtf8, percentDecode } from '../protocol/http/path.ts';
 import { literalPattern } from '../protocol/pattern.ts';
 import type { Access, Verified } from './records.ts';
 import { channelPath } from './rights.ts';
@@ -13,14 +14,15 @@ import { userFault } from './users.ts';
 
 /**
  * Checks a link, whose user may subscribe to the channel of its path.
- * @param path percent-encoded, as requested
+ * @param query that of the head
  * @param now milliseconds since 1970
  */
-export function verifyLink({ keys }: Access, path: string, query: URLSearchParams, now: number): Verified {
+export function verifyLink({ keys }: Access, head: Head, query: URLSearchParams, now: number): Verified {
+  if (!isQueryUtf8(head.query)) return { fault: 'the query of the link is not percent-encoded UTF-8' };
   const [user, until, sign] = ['user', 'until', 'sign'].map(name => query.getAll(name));
   if (user?.length !== 1 || until?.length !== 1 || sign?.length !== 1)
     return { fault: 'a signed link has "user", "until" and "sign", each once' };
-  return verifySigned(keys, { path, user: user[0]!, until: until[0]!, sign: sign[0]! }, now);
+  return verifySigned(keys, { path: head.path, user: user[0]!, until: until[0]!, sign: sign[0]! }, now);
 }
 
 interface Link {

@@ -12,6 +12,7 @@ import { decodeText, readText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { hasToken } from '../protocol/http/fields.ts';
 import type { Head, HttpResponse } from '../protocol/http/head.ts';
+import { formDecode } from '../protocol/http/path.ts';
 import { maxCommandBody, maxFormValues } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
 import { type TokenRule, withToken } from '../wires/bearer.ts';
@@ -157,27 +158,7 @@ function parseForm(command: Command, text: string): Readonly<Record<string, unkn
 /** URL Standard §5.1, except that invalid UTF-8 is refused instead of replaced by U+FFFD. */
 export function decodeFormText(what: string, text: string): string {
   if (!/[%+]/.test(text)) return text;
-  // Not by a regular expression: a message of 16 MiB can have five million escapes.
-  const bytes = Buffer.from(text);
-  let size = 0;
-  for (let at = 0; at < bytes.length; at++, size++) {
-    const byte = bytes[at]!;
-    const decoded = byte === percent ? hexValue(bytes[at + 1]) * 16 + hexValue(bytes[at + 2]) : -1;
-    if (decoded >= 0) at += 2;
-    bytes[size] = decoded >= 0 ? decoded : byte === plus ? space : byte;
-  }
-  return decodeText(`${what} in the form`, bytes.subarray(0, size));
-}
-
-const percent = 0x25;
-const plus = 0x2b;
-const space = 0x20;
-
-/** @returns a large negative number for any other character */
-function hexValue(character = 0): number {
-  if (character >= 0x30 && character <= 0x39) return character - 0x30;
-  const lower = character | 0x20;
-  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -256;
+  return decodeText(`${what} in the form`, formDecode(text));
 }
 
 const response = (description: string, schema: object) => ({

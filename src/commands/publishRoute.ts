@@ -17,7 +17,7 @@ import { ProtocolError } from '../protocol/codes.ts';
 import { admittedFields, preflightFields } from '../protocol/http/crossOrigin.ts';
 import type { Head, HttpResponse } from '../protocol/http/head.ts';
 import { checkOrigin } from '../protocol/http/origin.ts';
-import { percentDecode } from '../protocol/http/path.ts';
+import { percentDecode, readQuery } from '../protocol/http/path.ts';
 import { maxIgnoredBody, maxPublication } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
 import type { MessageKind } from '../storage/log/records.ts';
@@ -159,7 +159,7 @@ const noOptions: PublicationOptions = { event: undefined, ttl: undefined, key: u
 function readOptions({ query, headers }: Head, mayHaveToken: boolean): PublicationOptions {
   if (query === '' && !headers.has('idempotency-key')) return noOptions;
   const given: { event?: string; ttl?: string; key?: string } = {};
-  for (const [name, value] of new URLSearchParams(query)) {
+  for (const [name, value] of readQuery(query)) {
     if (name === 'token' && mayHaveToken) continue;
     if (!isParameter(name))
       throw new ProtocolError(400, `unknown parameter ${quoted(name)}; there are ${parameters.join(', ')}`);

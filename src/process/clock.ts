@@ -32,11 +32,3 @@ export function skipLostTime(expected: number): boolean {
 export function exactClock(): number {
   return performance.now() + 1;
 }
-
-/** The longest delay of a timer, in milliseconds (31 bits, 24.8 days): Node fires at once after any longer one. */
-export const maxTimerDelay = 2 ** 31 - 1;
-
-/** The delay for a timer whose time was calculated: a timer that cannot wait that long fires early, and not at once. */
-export function timerDelay(milliseconds: number): number {
-  return Math.min(milliseconds, maxTimerDelay);
-}

@@ -58,6 +58,11 @@ describe('the server under attack', () => {
     assert.equal(refusalOf(linkOf('/channels/orders-ü 1', '17', now / 1000 + 1)), undefined);
   });
 
+  test('refuses a link whose user is not UTF-8, although the U+FFFD in its place was signed', () => {
+    const link = linkOf('/channels/user-17', '\ufffd', now / 1000 + 1).replace('%EF%BF%BD', '%FF');
+    assert.equal(refusalOf(link), 'the query of the link is not percent-encoded UTF-8');
+  });
+
   for (const { name, url, headers, reason } of all)
     test(`refuses ${name}`, () => {
       const refusal = refusalOf(url, headers);

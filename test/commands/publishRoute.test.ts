@@ -173,6 +173,7 @@ describe('a request is refused with its reason', () => {
     ['if the name has a control character', 400, /control characters/, '/channels/a%00'],
     ['if the name is not UTF-8', 400, /percent-encoded UTF-8/, '/channels/%ff'],
     ['if the name is not percent-encoded', 400, /percent-encoded UTF-8/, '/channels/100%'],
+    ['if the query is not UTF-8', 400, /the query is not percent-encoded UTF-8/, '/channels/a?event=%ff'],
     [
       'if a parameter is unknown',
       400,

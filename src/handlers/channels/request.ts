@@ -11,7 +11,7 @@ import { copyText } from '../../options/text.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
 import { splitList } from '../../protocol/http/fields.ts';
 import type { Head } from '../../protocol/http/head.ts';
-import { percentDecode } from '../../protocol/http/path.ts';
+import { percentDecode, readQuery } from '../../protocol/http/path.ts';
 import { channelsFull } from './channel.ts';
 import { channelNameFault, parseCursor } from './names.ts';
 import type { Channels } from './records.ts';
@@ -42,7 +42,7 @@ const plainSubprotocol = 'channels';
  * @throws ProtocolError 400, or 503 if there are too many channels, with a sentence
  */
 export function readChannelRequest(channels: Channels, head: Head): ChannelRequest {
-  const query = new URLSearchParams(head.query);
+  const query = readQuery(head.query);
   const names = channelNames(channels, head.path, query.getAll('c'));
   const full = channelsFull(channels, names);
   if (full !== undefined) throw new ProtocolError(503, full);

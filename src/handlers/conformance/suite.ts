@@ -7,6 +7,7 @@ import type { CaseVerdict, CloseVerdict } from '../../conformance/verdict.ts';
 import { UsageError } from '../../options/error.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
 import { maxAgentName, maxAgents } from '../../protocol/conformanceLimits.ts';
+import { readQuery } from '../../protocol/http/path.ts';
 import type { Connection } from '../../records/records.ts';
 
 export interface Suite {
@@ -69,7 +70,7 @@ export interface SuiteRequest {
 
 /** Reads the query, such as `case=1&agent=ws`. @throws ProtocolError 400 */
 export function readSuiteRequest(suite: Suite, query: string): SuiteRequest {
-  const parameters = new URLSearchParams(query);
+  const parameters = readQuery(query);
   const agent = one(parameters, 'agent');
   if (agent !== undefined && agent.length > maxAgentName)
     throw new ProtocolError(400, `the name of an agent has at most ${maxAgentName} characters`);

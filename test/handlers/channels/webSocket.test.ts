@@ -104,6 +104,8 @@ test('a request that cannot be served is refused before the upgrade, with a sent
     ['/channels/a/%2e%2e', /between slashes/],
     ['/channels/%00', /control characters/],
     ['/channels/%ff', /percent-encoding/],
+    ['/channels?c=a&c=%ff', /the query is not percent-encoded UTF-8/],
+    ['/channels?c=%c3&c=%bc', /the query is not percent-encoded UTF-8/],
     ['/channels/a?c=b', /not in both/],
     [`/channels?${many}`, /100 channels at most/],
     ['/channels/a?format=xml', /only format is "json"/],

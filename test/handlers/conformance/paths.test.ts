@@ -136,6 +136,7 @@ describe('the paths', () => {
       '/getCaseInfo?case=518',
       '/getCaseInfo?case=1&case=2',
       '/getCaseStatus?case=1',
+      '/getCaseStatus?case=1&agent=%ff',
       '/runCase?case=1',
       '/runCase?agent=a',
       '/runCase?case=one&agent=a',
