@@ -160,6 +160,8 @@ const record: Command = {
     if (connection !== undefined) {
       const name = recordConnection(recordings, connection);
       await untilWritten(recordings.files);
+      const { fault } = recordings.files;
+      if (fault !== undefined) throw new ProtocolError(503, `the session is not recorded: ${fault}`);
       return { recorded: connection.id, file: pathOf(recordings.files, name) };
     }
     recordEveryone(

@@ -77,7 +77,7 @@ export interface Recordings {
   readonly sessions: Map<number, RecordedSession>;
   /** Bytes of memory of all sessions. */
   held: number;
-  /** Reasons for cuts, each logged once. */
+  /** Reasons for cuts: each is logged once, and again after writing has failed for a while. */
   readonly complaints: Set<string>;
 }
 
@@ -171,6 +171,7 @@ function newRecordings(
       ended: connection => endRecording(recordings, connection as Recordable),
     },
   };
+  files.onFault = fault => noteFault(recordings, fault);
   return recordings;
 }
 
@@ -384,9 +385,8 @@ const memoryUses = 'lines that wait for the disk, incomplete messages, and windo
 function write(recordings: Recordings, session: RecordedSession, line: string): void {
   if (session.isCut) return;
   const { files } = recordings;
-  const { fault, maxSize } = files;
-  if (fault !== undefined) complain(recordings, session, fault);
-  else if (fitsInFolder(files, Buffer.byteLength(line))) appendTo(files, session.name, line);
+  const { maxSize } = files;
+  if (fitsInFolder(files, Buffer.byteLength(line))) appendTo(files, session.name, line);
   else
     complain(
       recordings,
@@ -398,6 +398,22 @@ function write(recordings: Recordings, session: RecordedSession, line: string): 
 /** Cuts the session, and logs each reason once. */
 function complain(recordings: Recordings, session: RecordedSession, why: string): void {
   cut(recordings, session, why);
+  warn(recordings, why);
+}
+
+/** A failed write has lost lines. A recording has no gaps, so those that have begun end. New ones try to write. */
+function noteFault(recordings: Recordings, fault: string | undefined): void {
+  if (fault === undefined) {
+    recordings.complaints.clear();
+    log('info', 'recordings written again', { folder: recordings.files.folder });
+    return;
+  }
+  for (const session of recordings.sessions.values())
+    if (session.isBegun && !session.isCut) forget(recordings, session);
+  warn(recordings, fault);
+}
+
+function warn(recordings: Recordings, why: string): void {
   if (recordings.complaints.has(why)) return;
   recordings.complaints.add(why);
   log('warn', 'recording cut', { folder: recordings.files.folder, reason: why });

@@ -1,6 +1,7 @@
 /**
  * Appends lines to private files in a folder, such as recordings. Writes are asynchronous and one at a time, so a slow disk does
- * not block the loop, and a thousand files need one descriptor.
+ * not block the loop, and a thousand files need one descriptor. A failed write loses the lines that wait, and later lines are
+ * written again as soon as that works.
  */
 import { chmodSync, readdirSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -19,8 +20,10 @@ export interface AppendedFiles {
   readonly pending: Map<string, string[]>;
   pendingSize: number;
   isWriting: boolean;
-  /** Why a write failed, a sentence. Later lines are discarded. */
+  /** Why writing fails, a sentence; undefined while it works. */
   fault: string | undefined;
+  /** Called after each write that failed, and after the first one that succeeds again (`undefined`). */
+  onFault: (fault: string | undefined) => void;
   readonly whenDrained: (() => void)[];
 }
 
@@ -46,7 +49,7 @@ export function openAppendedFiles(folder: string, extension: string, maxSize: nu
   }
   return {
     ...{ folder, extension, maxSize, size, pendingSize: 0, isWriting: false, fault: undefined },
-    ...{ pending: new Map(), whenDrained: [] },
+    ...{ pending: new Map(), onFault() {}, whenDrained: [] },
   };
 }
 
@@ -61,7 +64,6 @@ export function fitsInFolder({ size, maxSize }: AppendedFiles, bytes: number): b
 
 /** @param name of the file, without extension. The caller has checked that it is not a path. */
 export function appendTo(files: AppendedFiles, name: string, line: string): void {
-  if (files.fault !== undefined) return;
   const { pending } = files;
   const lines = pending.get(name);
   if (lines === undefined) pending.set(name, [line]);
@@ -82,16 +84,28 @@ async function writePending(files: AppendedFiles): Promise<void> {
     const bytes = Buffer.from(lines.join(''));
     try {
       await append(pathOf(files, name), bytes);
+      files.pendingSize -= bytes.length;
+      noteSuccess(files);
     } catch (error) {
-      files.fault = storageError('append to', pathOf(files, name), error).message;
-      pending.clear();
-      files.pendingSize = 0;
-      break;
+      losePending(files, storageError('append to', pathOf(files, name), error).message);
     }
-    files.pendingSize -= bytes.length;
   }
   files.isWriting = false;
   for (const drained of files.whenDrained.splice(0)) drained();
+}
+
+function losePending(files: AppendedFiles, fault: string): void {
+  files.size -= files.pendingSize;
+  files.pendingSize = 0;
+  files.pending.clear();
+  files.fault ??= fault;
+  files.onFault(files.fault);
+}
+
+function noteSuccess(files: AppendedFiles): void {
+  if (files.fault === undefined) return;
+  files.fault = undefined;
+  files.onFault(undefined);
 }
 
 /** Links are not followed, and a new file is readable by its owner only. */

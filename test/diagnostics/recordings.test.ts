@@ -1,11 +1,19 @@
 /** A server's recordings: their files, and the contents. */
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { constants, deflateRawSync } from 'node:zlib';
 import { openRecordings, recordConnection, recordEveryone } from '../../src/diagnostics/recordings.ts';
-import { tapArrived, tapSent } from '../../src/diagnostics/tap.ts';
+import { tapArrived } from '../../src/diagnostics/tap.ts';
 import { echo } from '../../src/handlers/echo.ts';
 import { listen } from '../../src/index.ts';
 import { decoderMemory } from '../../src/recordings/decoder.ts';
@@ -17,7 +25,7 @@ import {
 } from '../../src/recordings/recording.ts';
 import { makeCertificate } from '../support/certificates.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
-import { connectRaw } from '../support/rawClient.ts';
+import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 import { runToEnd } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
@@ -156,6 +164,45 @@ test('recordings end at --record-max, and the sessions continue', async () => {
   assert.match(last?.kind === 'cut' ? last.why : '', /20KB \(--record-max\)/);
 });
 
+test('recordings come back when the folder can be written again, and those that have lost a line end', async () => {
+  const folder = join(temporaryFolder(), 'recordings');
+  const server = await listen({ record: folder });
+  const clients: RawClient[] = [];
+  /** @returns the id of a new connection that has sent the text */
+  const say = async (text: string) => {
+    const before = server.connections.map(({ id }) => id);
+    const client = await connectRaw(server.port, { path: '/echo' });
+    clients.push(client);
+    client.send(frame(opcode.text, text));
+    await client.nextFrame();
+    return server.connections.find(({ id }) => !before.includes(id))!.id;
+  };
+  const isWritten = (id: number) => server.commands.record(id);
+  const first = await say('first');
+  await isWritten(first);
+  renameSync(folder, `${folder}.away`);
+  clients[0]!.send(frame(opcode.text, 'lost'));
+  const { reason } = await server.waitFor(({ event }) => event === 'recording cut');
+  assert.match(String(reason), /recordings.*: the directory is gone; create it again$/);
+  const second = await say('second');
+  await assert.rejects(isWritten(second), /the session is not recorded: .* the directory is gone/);
+  renameSync(`${folder}.away`, folder);
+  await isWritten(await say('third'));
+  await server.waitFor(({ event }) => event === 'recordings written again');
+  for (const client of clients) {
+    client.send(closeFrame(1000));
+    await client.end();
+  }
+  await server.close();
+  const texts = recordingsIn(folder).map(one =>
+    told(one).flatMap(event => ('text' in event ? event.text : [])),
+  );
+  assert.deepEqual(texts, [
+    ['first', 'first'],
+    ['third', 'third'],
+  ]);
+});
+
 test('a cut recording holds no memory', () => {
   const server = newFakeServer();
   const recordings = openRecordings(server, temporaryFolder());
@@ -168,9 +215,7 @@ test('a cut recording holds no memory', () => {
   for (const bytes of [fragment, half]) tapArrived(connection, bytes, 0, bytes.length);
   assert.ok(recordings.held - start > 500);
   const session = recordings.sessions.get(connection.id)!;
-  recordings.files.fault = 'the disk is full';
-  const answer = frame(opcode.text, 'answer', { key: null });
-  tapSent(connection, answer, 0, answer.length);
+  recordings.files.onFault('the disk is full');
   assert.ok(session.isCut);
   assert.equal(recordings.held, 0);
   assert.equal(decoderMemory(session.decoder) + session.redactor.held + session.unread.length, 0);
