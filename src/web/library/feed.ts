@@ -129,9 +129,10 @@ export function openFeed(
     };
 
     check = () => {
-      if (!ping) return void connect(0);
-      within(answerTimeout, ended);
-      ping();
+      if (ping) {
+        within(answerTimeout, ended);
+        ping();
+      } else connect(0);
     };
     within(answerTimeout, ended);
     try {
@@ -157,12 +158,11 @@ export function openFeed(
     },
     async include(cursor) {
       const wanted = await listChannels();
-      if (cursor && !(distance(cursor, position) >= 0)) position = cursor;
-      else if (wanted.every(channel => channels.includes(channel))) {
-        if (openedAt) emitOpened('');
-        return;
-      }
-      connect();
+      // The server says of a cursor of another log only that something is missing, which the tab knows itself.
+      const isOlder = cursor && (!position || distance(cursor, position) < 0);
+      if (isOlder) position = cursor;
+      if (isOlder || !wanted.every(channel => channels.includes(channel))) connect();
+      else if (openedAt) emitOpened('');
     },
     close() {
       isClosed = true;

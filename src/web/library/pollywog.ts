@@ -48,12 +48,15 @@ export interface Subscription {
 /** What tabs post to each other: the records of the one that has the connection, and requests to it. */
 type Post = FeedRecord | { readonly join: string };
 
+// One name for four uses: the minified library has at most 4,096 bytes.
+const globals = globalThis;
+
 function call<Values extends unknown[]>(callback?: (...values: Values) => void, ...values: Values): void {
   try {
     callback?.(...values);
   } catch (error) {
     // Node has no reportError.
-    (globalThis.reportError ?? console.error)(error);
+    (globals.reportError ?? console.error)(error);
   }
 }
 
@@ -67,7 +70,7 @@ export function subscribe(
   options: Options = {},
 ): Subscription {
   const own = [channels].flat();
-  const base = new URL(options.url ?? '/', globalThis.location?.href).href.replace(
+  const base = new URL(options.url ?? '/', globals.location?.href).href.replace(
     /\/*$/,
     '/channels?format=json&',
   );
@@ -107,14 +110,22 @@ export function subscribe(
       const { opened, last } = record;
       isNew = !cursor && !!last;
       cursor ||= last || opened;
-      isSynced = own.every(name => record.channels.includes(name)) && !(distance(opened, cursor) > 0);
+      const ahead = distance(opened, cursor);
+      // NaN: the cursor is of another log than the connection, which has other tabs.
+      if (!isNew && !(ahead > 0 || ahead <= 0)) {
+        cursor = opened;
+        call(callbacks.gap, own);
+      }
+      isSynced = own.every(name => record.channels.includes(name)) && !(ahead > 0);
       return isSynced ? setState('open', record.transport) : join();
     }
     if (!isSynced) return;
     if ('gap' in record) {
       const lost = record.gap.filter(name => own.includes(name));
-      cursor = record.last || cursor;
-      if (lost[0] && !isNew) call(callbacks.gap, lost);
+      if (!isNew) {
+        cursor = record.last || cursor;
+        if (lost[0]) call(callbacks.gap, lost);
+      }
     } else {
       const id = 'id' in record ? record.id : record.last;
       // Not newer: received before.
@@ -165,9 +176,10 @@ export function subscribe(
     });
     bus = new BroadcastChannel(name);
     bus.onmessage = ({ data }: MessageEvent<Post>) => {
-      if (!('join' in data)) return receive(data);
-      feed?.include(data.join);
-      feed?.wake(false);
+      if ('join' in data) {
+        feed?.include(data.join);
+        feed?.wake(false);
+      } else receive(data);
     };
     // The name of this lock lists the channels of this tab for as long as the tab lives.
     locks.request(name + JSON.stringify(own), { mode: 'shared' }, () => {
@@ -186,11 +198,11 @@ export function subscribe(
   };
 
   queueMicrotask(() => receive({ connecting: true }));
-  const locks = globalThis.navigator?.locks;
+  const locks = globals.navigator?.locks;
   if (options.shared && locks) share(locks);
   else lead(() => own);
   for (const type of ['online', 'offline', 'visibilitychange']) {
-    globalThis.addEventListener?.(type, wake, { signal });
+    globals.addEventListener?.(type, wake, { signal });
   }
   return { close };
 }

@@ -112,6 +112,44 @@ test('a new tab with a cursor gets what follows it, and the others get nothing t
   );
 });
 
+test('a new tab with a cursor of an older log hears of a gap and starts now, and the others notice nothing', async () => {
+  const { server, subscribe } = harness;
+  const first = subscribe('orders', shared);
+  await settle();
+  for (const data of [1, 2]) server.publish('orders', { data });
+  await settle();
+  const second = subscribe('orders', { ...shared, after: 'older-5' });
+  await settle();
+  const third = subscribe(['orders', 'news'], { ...shared, after: 'older-5' });
+  await settle();
+  server.publish('orders', { data: 3 });
+  server.publish('news', { data: 4 });
+  await settle();
+  assert.deepEqual(
+    [first, second, third].map(({ log }) => log),
+    [
+      [1, 2, 3],
+      ['gap: orders', 3],
+      ['gap: orders,news', 3, 4],
+    ],
+  );
+});
+
+test('a new tab gets no message from before it, also if the server has lost its log meanwhile', async () => {
+  const { server, subscribe } = harness;
+  const first = subscribe('orders', shared);
+  await settle();
+  server.publish('orders', { data: 'old' });
+  await settle();
+  server.restart('b');
+  for (const data of [1, 2]) server.publish('orders', { data });
+  const second = subscribe('orders', shared);
+  await settle();
+  server.publish('orders', { data: 3 });
+  await settle();
+  assert.deepEqual([first.log, second.log], [['old', 'gap: orders', 1, 2, 3], [3]]);
+});
+
 test('every tab of the channel hears of a gap, and of a lost connection', async () => {
   const { server, subscribe, pass } = harness;
   const tabs = ['orders', 'orders', 'news'].map(channel => subscribe(channel, shared));
