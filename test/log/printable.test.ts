@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { terminalSafe as printableInClient } from '../../src/client/outcome.ts';
-import { printableChatText as printableInChat } from '../../src/handlers/chat/encoders.ts';
+import { printableChatText } from '../../src/handlers/chat/encoders.ts';
 import { printableJson, printableLine } from '../../src/log/printable.ts';
+
+const printableInChat = (text: string) => Buffer.from(printableChatText(Buffer.from(text))).toString();
 
 /** Controls, C1 controls, line separators, embeddings and overrides, isolates. */
 const commands = [
@@ -30,4 +32,15 @@ test('text of all scripts and line ends stay unchanged', () => {
   for (const show of [printableInChat, printableInClient, printableLine]) assert.equal(show(text), text);
   assert.equal(printableInChat('one\ntwo\r\nthree'), 'one\n    two\n    three');
   assert.equal(printableInClient('one\n\ttwo'), 'one\n\ttwo');
+});
+
+test('characters beside those that are replaced stay unchanged in the chat, in any order', () => {
+  const others = ['\u00a0', '\u00c2', '\u2027', '\u202f', '\u2065', '\u206a', '\u3028', '🐸', 'x'];
+  for (const other of others) {
+    assert.equal(printableInChat(other.repeat(3)), other.repeat(3), JSON.stringify(other));
+    for (const command of commands)
+      assert.equal(printableInChat(`${command}${other}${command}`), `·${other}·`, JSON.stringify(other));
+  }
+  assert.equal(printableInChat('\r\r\n\n\r'), '·\n    \n    ·');
+  assert.equal(printableInChat('\n'.repeat(1000)), '\n    '.repeat(1000));
 });

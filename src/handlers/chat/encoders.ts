@@ -1,6 +1,6 @@
 /** How the chat is encoded: as packets, or as lines of text for a terminal. */
 import { wholeMessage } from '../../core/fanout.ts';
-import { withDots } from '../../log/printable.ts';
+import { indentedWithDots } from '../../log/printable.ts';
 import { maxPacketBlob } from '../../protocol/limits.ts';
 import { PacketCommand, packetHeaderSize, writePacket } from '../../protocol/tpacket.ts';
 import type { Message } from '../../protocol/websocket/message.ts';
@@ -53,12 +53,20 @@ function newPacketEncoder(timeOf: (time: number) => number): ChatEncoder {
 
 const line = (text: string) => wholeMessage(false, Buffer.from(`${text}\n`));
 
+const lineEnd = Buffer.from('\n');
+
+/** @param start safe for a terminal */
+const textLine = (start: string, text: Uint8Array) =>
+  wholeMessage(false, Buffer.concat([Buffer.from(start), printableChatText(text), lineEnd]));
+
+const indent = Buffer.from('    ');
+
 /**
  * Makes a text safe for a terminal: control characters are replaced, and lines after the first are indented, so that nobody can
  * forge another user's message.
  */
-export function printableChatText(text: string): string {
-  return withDots(text.replace(/\r?\n/g, '\n    '), '\n');
+export function printableChatText(text: Uint8Array): Uint8Array {
+  return indentedWithDots(text, indent);
 }
 
 export const lineEncoder: ChatEncoder = {
@@ -68,6 +76,6 @@ export const lineEncoder: ChatEncoder = {
   error: (_, why) => line(`! ${why}`),
   joined: ({ nick }) => line(`* ${nick.text} is here`),
   left: ({ nick }) => line(`* ${nick.text} left`),
-  message: ({ nick }, text) => line(`${nick.text}: ${printableChatText(Buffer.from(text).toString('utf8'))}`),
-  history: text => line(printableChatText(text.toString('utf8'))),
+  message: ({ nick }, text) => textLine(`${nick.text}: `, text),
+  history: text => textLine('', text),
 };
