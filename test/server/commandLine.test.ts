@@ -76,6 +76,23 @@ test('--version prints the version of package.json, and --help lists the options
   for (const option of ['--port', '--listen', '--drain-timeout']) assert.ok(help.stdout.includes(option));
 });
 
+test('both programs refuse a Node that is older than package.json allows, and name its version', () => {
+  const { engines } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
+  assert.equal(engines.node, '>=20');
+  const older = join(temporaryFolder(), 'older.cjs');
+  const versions = "{ value: { ...process.versions, node: '18.20.8' } }";
+  writeFileSync(older, `Object.defineProperty(process, 'versions', ${versions});\n`);
+  for (const [name, script] of [
+    ['pollywog', serverScript],
+    ['pollywog-client', serverScript.replace('server.js', 'client.js')],
+  ] as const) {
+    const words = ['--require', older, script, '--version'];
+    const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.equal(stderr, `${name}: cannot start: it needs Node 20 or newer, and this is Node 18.20.8\n`);
+  }
+});
+
 test('a server whose port is in use exits with 1 and says what to do', async t => {
   const first = await startServerFor(t);
   const { status, stdout, stderr } = runToEnd('-p', `${first.port}`, '--host', '127.0.0.1');
