@@ -76,6 +76,17 @@ describe('channels in Chromium', { timeout: 120_000 }, () => {
     assert.equal(attempts, 1);
   });
 
+  test('the page of a channel says that the server refuses pages of its origin', async t => {
+    const { port } = await startServer(t, '--origin', 'https://example.com');
+    const browser = await launchBrowser();
+    t.after(() => browser.close());
+    const page = await browser.newPage();
+    for (const path of ['/channels/orders', '/channels?c=orders&c=news']) {
+      await page.goto(`http://127.0.0.1:${port}${path}`);
+      await page.locator('#state.refused', { hasText: 'pages of this origin may not connect' }).waitFor();
+    }
+  });
+
   test('the page without a channel asks for one', async t => {
     const { port, publish } = await startServer(t);
     const browser = await launchBrowser();

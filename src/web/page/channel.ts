@@ -48,12 +48,30 @@ function connect(): void {
     showState('live');
     receive(JSON.parse(data));
   };
-  socket.onclose = ({ code, reason }) => {
-    if (refusals.includes(code)) return showState('refused', reason);
+  let wasOpen = false;
+  socket.onopen = () => {
+    wasOpen = true;
+  };
+  socket.onclose = async ({ code, reason }) => {
+    const why = refusals.includes(code) ? reason : wasOpen ? undefined : await findRefusal();
+    if (why !== undefined) return showState('refused', why);
     showState('connecting');
     setTimeout(connect, delay * (0.5 + Math.random()));
     delay = Math.min(maxDelay, 2 * delay);
   };
+}
+
+/**
+ * Browsers hide the answer to a handshake. If the server refuses pages of this origin, it also refuses this request.
+ * @returns the reason; undefined if there is another one
+ */
+async function findRefusal(): Promise<string | undefined> {
+  try {
+    const answer = await fetch(location.pathname, { method: 'OPTIONS' });
+    return answer.status === 403 ? (await answer.json()).error : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function showState(state: 'live' | 'connecting' | 'refused', text: string = state): void {
