@@ -6,7 +6,16 @@
  * - A file is served if its real path is in the folder. The system reports that path after it has opened the file.
  */
 
-import { closeSync, constants, fstatSync, openSync, readlinkSync, realpathSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+} from 'node:fs';
 import { quoted, UsageError } from '../../options/error.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
 import { percentDecode } from '../../protocol/http/path.ts';
@@ -35,11 +44,18 @@ export function openSite(directory: string, followsLinks: boolean): Site {
   try {
     if (!statSync(directory).isDirectory())
       throw new UsageError(`--static ${quoted(directory)} is not a folder`);
+    // Otherwise each file would be refused with 403.
+    accessSync(directory, constants.X_OK);
     return { directory, followsLinks, realDirectory: realpathSync(directory) };
   } catch (error) {
     if (error instanceof UsageError) throw error;
     const { code } = error as NodeJS.ErrnoException;
-    const why = code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`;
+    const why =
+      code === 'ENOENT'
+        ? 'does not exist'
+        : code === 'EACCES'
+          ? 'is closed to this user'
+          : `cannot be read (${code})`;
     throw new UsageError(`the folder of --static, ${quoted(directory)}, ${why}`);
   }
 }

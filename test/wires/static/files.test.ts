@@ -1,7 +1,7 @@
 /** Which file of a site answers a request, and in which form. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
@@ -220,6 +220,23 @@ test('a folder that does not exist, and a file in its place, are errors at the s
     assert.equal(status, 2);
     assert.match(stderr, new RegExp(why));
   }
+});
+
+test('a folder that the server’s user may not enter is an error at the start', t => {
+  const folder = temporaryFolder();
+  const closed = join(folder, 'closed');
+  mkdirSync(closed, { mode: 0o700 });
+  chmodSync(folder, 0o755);
+  const isRoot = process.getuid?.() === 0;
+  // Every folder is open to root.
+  const nobody = isRoot ? { uid: 65_534, gid: 65_534 } : {};
+  if (!isRoot) chmodSync(closed, 0);
+  const run = (...words: string[]) =>
+    spawnSync(process.execPath, words, { ...nobody, cwd: folder, encoding: 'utf8', timeout: 60_000 });
+  if (run(serverScript, '--version').status !== 0) return t.skip('nobody may not read the program');
+  const { status, stderr } = run(serverScript, '-p', '0', '--control', 'none', '--static', closed);
+  assert.equal(status, 2);
+  assert.match(stderr, /^pollywog: the folder of --static, ".*closed", is closed to this user\n$/);
 });
 
 test('a compressed file has another tag than an original of the same size and time', async t => {
