@@ -27,6 +27,9 @@ export interface AppendedFiles {
   readonly whenDrained: (() => void)[];
 }
 
+/** The option that names the folder: only recordings are such files. */
+const option = '--record';
+
 /**
  * Opens the folder, and creates it if it is missing.
  * @throws Error, a sentence, if other users may read it
@@ -45,7 +48,7 @@ export function openAppendedFiles(folder: string, extension: string, maxSize: nu
         size += statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0;
     }
   } catch (error) {
-    throw storageError('keep files in', folder, error);
+    throw storageError('keep files in', folder, error, option);
   }
   return {
     ...{ folder, extension, maxSize, size, pendingSize: 0, isWriting: false, fault: undefined },
@@ -87,7 +90,7 @@ async function writePending(files: AppendedFiles): Promise<void> {
       files.pendingSize -= bytes.length;
       noteSuccess(files);
     } catch (error) {
-      losePending(files, storageError('append to', pathOf(files, name), error).message);
+      losePending(files, storageError('append to', pathOf(files, name), error, option).message);
     }
   }
   files.isWriting = false;

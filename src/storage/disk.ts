@@ -125,27 +125,31 @@ export function errorCode(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException | undefined)?.code;
 }
 
-/** An error that says what failed, why, and what to do. @param deed such as `append to` */
-export function storageError(deed: string, path: string, error: unknown): Error {
-  const why = explainDisk(error) ?? (error instanceof Error ? error.message : String(error));
+/**
+ * An error that says what failed, why, and what to do.
+ * @param deed such as `append to`
+ * @param option names the directory
+ */
+export function storageError(deed: string, path: string, error: unknown, option = '--data'): Error {
+  const why = explainDisk(error, option) ?? (error instanceof Error ? error.message : String(error));
   return new Error(`cannot ${deed} ${path}: ${why}`, { cause: error });
 }
 
 /** Why a disk operation failed, and what to do, without the path; `undefined` for rare errors. */
-export function explainDisk(error: unknown): string | undefined {
+export function explainDisk(error: unknown, option = '--data'): string | undefined {
   switch (errorCode(error)) {
     case 'ENOSPC':
       return 'the disk is full; free some space';
     case 'EDQUOT':
       return 'the quota is used up; free some space, or raise it';
     case 'EROFS':
-      return 'the file system is read-only; remount it, or choose another directory with --data';
+      return `the file system is read-only; remount it, or choose another directory with ${option}`;
     case 'EACCES':
     case 'EPERM':
-      return 'permission denied; let this user read and write it, or choose another directory with --data';
+      return `permission denied; let this user read and write it, or choose another directory with ${option}`;
     case 'EEXIST':
     case 'ENOTDIR':
-      return 'a file is in the place of a directory; choose another with --data';
+      return `a file is in the place of a directory; choose another with ${option}`;
     case 'ENOENT':
       return 'the directory is gone; create it again';
     case 'EISDIR':
@@ -156,7 +160,7 @@ export function explainDisk(error: unknown): string | undefined {
     case 'ENFILE':
       return 'too many files are open; raise the limit (ulimit -n)';
     case 'EIO':
-      return 'the disk reports an I/O error; check it, and choose another directory with --data';
+      return `the disk reports an I/O error; check it, and choose another directory with ${option}`;
     default:
       return undefined;
   }

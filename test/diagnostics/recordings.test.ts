@@ -230,6 +230,14 @@ test('a folder that others may read is refused, with a remedy', () => {
   assert.match(stderr, /others may read it; chmod 700 /);
 });
 
+test('a file in the place of the folder is refused, and the remedy names the option of recordings', () => {
+  const file = join(temporaryFolder(), 'file');
+  writeFileSync(file, '');
+  const { status, stderr } = runToEnd('-p', '0', '--record', file);
+  assert.equal(status, 2);
+  assert.match(stderr, /a file is in the place of a directory; choose another with --record\n$/);
+});
+
 test('the command record begins in the middle of a session, and ends with off', async () => {
   const folder = temporaryFolder();
   const server = await listen({ record: folder });
