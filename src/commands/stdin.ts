@@ -1,5 +1,6 @@
 /** Commands on stdin (`--stdin`): each line is one. */
 import { readFileSync, statSync } from 'node:fs';
+import { log } from '../log/log.ts';
 import { printableLine } from '../log/printable.ts';
 import { UsageError } from '../options/error.ts';
 import { readText } from '../options/text.ts';
@@ -11,9 +12,13 @@ import { parseCommandLine, unreadable } from './commands.ts';
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** Runs one line after the other until stdin ends, which does not end the server. */
+/** Runs one line after the other until stdin ends or cannot be read, which does not end the server. */
 export async function runStdinCommands(control: Control): Promise<void> {
-  for await (const line of splitLines(process.stdin, maxCommandBody)) await runLine(control, line);
+  try {
+    for await (const line of splitLines(process.stdin, maxCommandBody)) await runLine(control, line);
+  } catch (error) {
+    log('error', 'stdin cannot be read', { reason: (error as Error).message });
+  }
 }
 
 /**

@@ -1,8 +1,9 @@
 /** Commands on stdin, and how its bytes become lines. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { splitLines } from '../../src/commands/stdin.ts';
@@ -60,4 +61,18 @@ test('a server whose stdin is a folder does not start with --stdin', t => {
   });
   assert.equal(status, 2);
   assert.equal(stderr, 'pollywog: stdin cannot be read: it is a folder; redirect it from a file or a pipe\n');
+});
+
+test('a stdin that cannot be read is logged, and the server goes on', async t => {
+  const file = openSync(join(temporaryFolder(), 'written'), 'w');
+  t.after(() => closeSync(file));
+  const words = [serverScript, '-p', '0', '--host', '127.0.0.1', '--control', 'none', '--stdin'];
+  const child = spawn(process.execPath, words, { stdio: [file, 'ignore', 'pipe'] });
+  const exited = once(child, 'exit');
+  let logged = '';
+  child.stderr!.setEncoding('utf8').on('data', text => {
+    logged += text;
+    if (logged.includes('stdin cannot be read')) child.kill('SIGTERM');
+  });
+  assert.deepEqual(await exited, [0, null], logged);
 });
