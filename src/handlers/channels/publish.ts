@@ -117,8 +117,8 @@ function commit(channels: Channels, batch: readonly QueuedPublication[]): void {
     const { channel } = messages[from]!;
     let to = from + 1;
     while (to < messages.length && messages[to]!.channel === channel) to++;
-    sendToLive(channels, messages.slice(from, to));
-    for (; from < to; from++) deliver(channels, messages[from]!, batch[from]!.publication.author);
+    sendToSubscribers(channels, messages.slice(from, to), batch.slice(from, to));
+    for (; from < to; from++) deliver(channels, messages[from]!);
   }
   batch.forEach((queued, at) => {
     answerAll(queued, messages[at]!);
@@ -182,23 +182,30 @@ function store(channels: Channels, records: readonly LogRecord[]): string | unde
 }
 
 /**
- * Sends consecutive messages of one channel to its live subscribers, group by group: each group's messages are then one range of
- * bytes. A subscriber is in one group.
+ * Sends consecutive messages of one channel to its live subscribers and its room, group by group: each group's messages are then
+ * one range of bytes. A connection is in one group.
  */
-function sendToLive(channels: Channels, messages: readonly ChannelMessage[]): void {
-  const { live } = findOrCreate(channels, messages[0]!.channel);
+function sendToSubscribers(
+  channels: Channels,
+  messages: readonly ChannelMessage[],
+  batch: readonly QueuedPublication[],
+): void {
+  const { live, room } = findOrCreate(channels, messages[0]!.channel);
   for (const [encoder, group] of live) {
     for (const message of messages) {
       const { isText, bytes } = encoder.message(channels, message);
       publishToGroup(group, wholeMessage(isText, bytes), { since: message.seq - 1 });
     }
   }
+  room?.deliver(
+    messages,
+    batch.map(({ publication }) => publication.author),
+  );
 }
 
-/** Delivers to the room, the listeners and the polls, and keeps the message. */
-function deliver(channels: Channels, message: ChannelMessage, author: object | undefined): void {
+/** Delivers to the listeners and the polls, and keeps the message. */
+function deliver(channels: Channels, message: ChannelMessage): void {
   let channel = findOrCreate(channels, message.channel);
-  channel.room?.deliver(message, author);
   if (channel.listeners.size > 0) {
     callListeners(channel, message);
     // A listener may have ended its subscription, and with it the channel.

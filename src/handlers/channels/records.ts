@@ -48,8 +48,8 @@ export interface Channel {
 /** The users of a room, who receive what is published. */
 export interface ChannelRoom {
   readonly users: { readonly size: number };
-  /** @param author as passed to `publish` */
-  deliver(message: ChannelMessage, author: object | undefined): void;
+  /** @param authors of each message, as passed to `publish` */
+  deliver(messages: readonly ChannelMessage[], authors: readonly (object | undefined)[]): void;
 }
 
 /** How a kind of subscriber is sent messages. One object for each kind: subscribers with the same one share the encoded bytes. */

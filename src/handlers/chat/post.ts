@@ -3,6 +3,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { ByteRange } from '../../protocol/buffers.ts';
 import { maxPacketBlob } from '../../protocol/limits.ts';
+import { workUnits } from '../../protocol/workUnits.ts';
 import { authorizeClient, logRefusedCommand } from '../authorize.ts';
 import { publish } from '../channels/publish.ts';
 import { roomFault } from './chat.ts';
@@ -36,6 +37,9 @@ export function postMessage(
       return refuse(refusal.message);
     }
     const channel = room.name.key;
+    // A terminal gets no copy of its own posts, so the posts of each are a fan-out of their own.
+    if (!user.encoder.echoesSender && channels.queue.at(-1)?.publication.author !== user)
+      workUnits.spent += room.groups.get(user.encoder)?.members.size ?? 0;
     publish(channels, { channel, kind: 'text', data, from: nick.text, uid, author: user }, outcome => {
       if (typeof outcome === 'string') refuse(outcome);
     });

@@ -96,17 +96,36 @@ export function newRoom({ channels, rooms }: Chat, name: Name): Room {
     groups: new Map(),
     arrivals: new Set(),
     departures: [],
-    deliver: (message, author) => deliver(room, message, author as User | undefined),
+    deliver: (messages, authors) => deliver(room, messages, authors as readonly (User | undefined)[]),
   };
   channel.room = room;
   rooms.set(name.key, room);
   return room;
 }
 
-/** A message without an author was published from outside the room: users see it as said by the server. */
-function deliver(room: Room, message: ChannelMessage, author: User | undefined): void {
-  if (author === undefined) sendToRoom(room, encoder => encoder.history(lineOf(message), message.time));
-  else sendToRoom(room, encoder => encoder.message(author, message.data), author);
+/**
+ * Sends messages to the users, group by group: each group's messages are then one range of bytes. A message without an author was
+ * published from outside the room: users see it as said by the server.
+ */
+function deliver(
+  room: Room,
+  messages: readonly ChannelMessage[],
+  authors: readonly (User | undefined)[],
+): void {
+  sendRosterChanges(room);
+  for (const [encoder, group] of room.groups) {
+    const members = membersOf(group);
+    messages.forEach((message, at) => {
+      const author = authors[at];
+      const encoded =
+        author === undefined
+          ? encoder.history(lineOf(message), message.time)
+          : encoder.message(author, message.data);
+      // An author whose encoder does not echo gets no copy.
+      const isSkipped = author?.encoder === encoder && !encoder.echoesSender;
+      sendToMembers(members, encoded, isSkipped ? author.connection : undefined);
+    });
+  }
 }
 
 const lineScratch = Buffer.allocUnsafe(maxNameBytes + 2 + maxPacketBlob);
@@ -132,18 +151,6 @@ export function textOf({ kind, data }: Pick<ChannelMessage, 'kind' | 'data'>): B
 export function sendToUser({ connection }: { connection: Connection }, message: Message): void {
   const { isText, bytes, start, end } = message;
   sendMessage(connection, isText, bytes, start, end);
-}
-
-/** Fan-out to a room: encodes once for each encoder. @param author gets no copy if its encoder does not echo */
-export function sendToRoom(room: Room, encode: (encoder: ChatEncoder) => Message, author?: User): void {
-  sendRosterChanges(room);
-  for (const [encoder, group] of room.groups) {
-    const members = membersOf(group);
-    if (members.length === 0) continue;
-    const message = encode(encoder);
-    const except = encoder === author?.encoder && !encoder.echoesSender ? author.connection : undefined;
-    sendToAll(members, except, message);
-  }
 }
 
 /**
@@ -184,6 +191,6 @@ function connectionsByEncoder(users: Iterable<User>): Map<ChatEncoder, Connectio
   return byEncoder;
 }
 
-function sendToMembers(members: readonly Connection[], message: Message): void {
-  if (members.length > 0) sendToAll(members, undefined, message);
+function sendToMembers(members: readonly Connection[], message: Message, except?: Connection): void {
+  if (members.length > 0) sendToAll(members, except, message);
 }

@@ -12,7 +12,7 @@ import {
   leaveRoom,
   newChat,
 } from '../../../src/handlers/chat/chat.ts';
-import { lineEncoder } from '../../../src/handlers/chat/encoders.ts';
+import { lineEncoder, newPacketEncoders } from '../../../src/handlers/chat/encoders.ts';
 import { type Name, readName } from '../../../src/handlers/chat/names.ts';
 import { postMessage } from '../../../src/handlers/chat/post.ts';
 import type { ChatEncoder, User } from '../../../src/handlers/chat/room.ts';
@@ -163,4 +163,42 @@ test('many arrivals or departures at once cost one delivery per user and per mem
   // One by one it would be 30,000 deliveries.
   assert.ok(entering < 100 * 100, `entering: ${entering}`);
   assert.ok(leaving < 1000, `leaving: ${leaving}`);
+});
+
+test('the posts of a turn cost one delivery per member, also if terminals and other clients share the room', () => {
+  const { enter, notifyTurnEnd, told, tell } = openPond();
+  const packets = newPacketEncoders().plain;
+  const [author] = Array.from({ length: 100 }, (_, i) => enter(`user${i}`, packets));
+  const terminal = enter('ada');
+  notifyTurnEnd();
+  told(terminal);
+  for (let i = 0; i < 50; i++) tell(author!, `${i}`);
+  const before = workUnits.spent;
+  notifyTurnEnd();
+  const delivering = workUnits.spent - before;
+  // One by one it would be 5,050 deliveries.
+  assert.ok(delivering < 200, `delivering: ${delivering}`);
+  assert.deepEqual(
+    told(terminal),
+    Array.from({ length: 50 }, (_, i) => `user0: ${i}`),
+  );
+});
+
+test('a terminal pays for the deliveries of its posts, which share none with those of other terminals', () => {
+  const { enter, notifyTurnEnd, tell } = openPond();
+  const terminals = Array.from({ length: 50 }, (_, i) => enter(`user${i}`));
+  notifyTurnEnd();
+  let before = workUnits.spent;
+  const sinceBefore = () => {
+    const spent = workUnits.spent - before;
+    before = workUnits.spent;
+    return spent;
+  };
+  for (const terminal of terminals) tell(terminal, 'hi');
+  const posting = sinceBefore();
+  notifyTurnEnd();
+  const delivering = sinceBefore();
+  assert.ok(posting >= delivering, `posting: ${posting}, delivering: ${delivering}`);
+  for (let i = 0; i < 50; i++) tell(terminals[0]!, 'hi');
+  assert.ok(sinceBefore() < 300);
 });
