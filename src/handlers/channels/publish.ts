@@ -52,11 +52,13 @@ export function publish(channels: Channels, publication: Publication, onPublishe
   }
   const queued: QueuedPublication = { publication, time: Date.now(), onPublished, repeats: undefined };
   if (key !== undefined) channels.pendingKeys.set(pendingKeyOf(publication), queued);
-  // The publisher pays for the fan-out at the end of the turn. Consecutive messages of a channel share one.
+  // The publisher pays for the fan-out at the end of the turn. Consecutive messages of a channel share one, but each waiting poll
+  // collects each of them.
   const sharesFanout = channels.queue.at(-1)?.publication.channel === name;
   channels.queue.push(queued);
   workUnits.spent += 1 + (data.length >>> 8);
-  if (channel !== undefined && !sharesFanout) workUnits.spent += subscribersOf(channel);
+  if (channel !== undefined)
+    workUnits.spent += sharesFanout ? channel.waiters.size >>> 2 : subscribersOf(channel);
   channels.scheduleCommit();
 }
 

@@ -4,6 +4,7 @@
  *     {"messages":[{"id":"E-12","channel":"orders","data":…}],"last":"E-14"}
  */
 
+import { updateHeld } from '../../core/memory.ts';
 import { queueRange, writeBytes } from '../../core/send.ts';
 import { dropIfUnused, findOrCreate } from '../../handlers/channels/channel.ts';
 import { jsonForm } from '../../handlers/channels/encoders.ts';
@@ -27,6 +28,8 @@ import type { Delivery } from './delivery.ts';
 
 interface WaitingPoll {
   readonly waiter: Waiter;
+  /** What it has collected since it became due. */
+  readonly messages: readonly ChannelMessage[];
   readonly fields: Fields;
   readonly since: number;
 }
@@ -60,8 +63,8 @@ export function newLongPolls(channels: Channels): Delivery {
       take(message) {
         // The answer has no room for more: the client's next request gets them, or a gap.
         if (size >= pollWindow) return;
-        messages.push(message);
         size += message.data.length + messageCost;
+        if (messages.push(message) % heldSteps === 0) updateHeld(request);
       },
       wake() {
         const next = messages.values();
@@ -73,7 +76,7 @@ export function newLongPolls(channels: Channels): Delivery {
         );
       },
     };
-    polls.set(request, { waiter, fields, since: server.now });
+    polls.set(request, { waiter, messages, fields, since: server.now });
     waitForMessage(channels, waiter);
   }
 
@@ -109,11 +112,19 @@ export function newLongPolls(channels: Channels): Delivery {
     },
 
     held(request) {
-      const waiter = polls.get(request)?.waiter;
-      return waiter === undefined ? 0 : waiter.channels.length * memoryOf(waiter);
+      const poll = polls.get(request);
+      if (poll === undefined) return 0;
+      const { waiter, messages } = poll;
+      return waiter.channels.length * memoryOf(waiter) + messages.length * referenceMemory;
     },
   };
 }
+
+/** Bytes that a list takes for each message: polls share the messages themselves. */
+const referenceMemory = 16;
+
+/** A poll that waits for its turn to be answered counts its list again after so many messages. */
+const heldSteps = 128;
 
 /** The body that was last written to the arena. Its bytes stay there for this epoch of the arena. */
 interface WrittenBody {

@@ -39,6 +39,7 @@ import {
 } from '../../../src/handlers/channels/subscribers.ts';
 import { parseRequestHead } from '../../../src/protocol/http/head.ts';
 import { maxForgottenChannels, maxLiveBacklog, maxPublication } from '../../../src/protocol/limits.ts';
+import { workUnits } from '../../../src/protocol/workUnits.ts';
 import { channelMemory, messageMemory } from '../../../src/storage/log/load.ts';
 import type { LoadedLog, LogRecord } from '../../../src/storage/log/records.ts';
 import { blockLoop } from '../../support/blockLoop.ts';
@@ -567,6 +568,19 @@ test('waking many waiters takes several turns, and each gets the messages of the
   assert.ok(scheduled > 1, `${scheduled}`);
   assert.deepEqual(answers, [...Array(first).fill('x'), ...Array(200 - first).fill('x,y')]);
   assert.equal(channel.waiters.size, 0);
+});
+
+test('a publisher pays for the waiting polls that collect its message, also behind other messages of the channel', () => {
+  const channels = open();
+  const channel = findOrCreate(channels, 'a');
+  for (let i = 0; i < 400; i++)
+    waitForMessage(channels, { user: undefined, channels: [channel], take() {}, wake() {} });
+  const costOf = (text: string) => {
+    const before = workUnits.spent;
+    publish(channels, { channel: 'a', kind: 'text', data: Buffer.from(text) }, () => {});
+    return workUnits.spent - before;
+  };
+  assert.deepEqual([costOf('x'), costOf('y')], [401, 101]);
 });
 
 test('channels that are gone leave what they forgot in a bounded map; beyond it gaps are reported for all', () => {

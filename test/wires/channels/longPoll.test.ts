@@ -102,6 +102,21 @@ test(
   },
 );
 
+test('the list of messages that a poll collects counts as memory of its connection', patience, async t => {
+  const { port, channels, server } = await startChannels(t);
+  const waiting = pollChannel(port, '/channels/orders');
+  await until(() => channels.byName.get('orders')?.waiters.size === 1);
+  const [waiter] = channels.byName.get('orders')!.waiters;
+  const before = server.memory.connections;
+  for (let seq = 1; seq <= 1000; seq++)
+    waiter!.take({
+      ...{ seq, time: 0, channel: 'orders', kind: 'text', data: Buffer.from('x'), isKept: false },
+    });
+  assert.ok(server.memory.connections - before >= 8 * 896, `${server.memory.connections - before} bytes`);
+  waiter!.wake();
+  assert.equal((await waiting).messages.length, 1000);
+});
+
 test(
   'a poll that a shutdown answers gets no second answer for a message of the same turn',
   patience,
