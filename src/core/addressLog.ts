@@ -9,16 +9,19 @@ import type { AddressLines } from '../records/resources.ts';
 import { addressKey } from './places.ts';
 import { newBucket, takeToken, touchRecord } from './tokenBucket.ts';
 
-/** Logs an event that the connection's peer caused, unless its address has used up its lines. */
+/**
+ * Logs an event that the connection's peer caused, unless its address has used up its lines. All peers on Unix sockets share those
+ * of one address; only the owner of the server can reach the control socket.
+ */
 export function logForAddress(
-  { server, address }: Connection,
+  { server, address, isControl }: Connection,
   level: LogLevel,
   event: string,
   fields: LogFields,
 ): void {
   if (!isLogged(level)) return;
-  const key = addressKey(address);
-  if (key === undefined) return log(level, event, fields);
+  if (isControl) return log(level, event, fields);
+  const key = addressKey(address) ?? address;
   const lines = touchRecord<AddressLines>(server.places.logLines, key, maxRateAddresses, () => ({
     ...newBucket(addressLogLines, server.now),
     omitted: 0,

@@ -1,8 +1,8 @@
 /** Decides the rights of open connections: for commands in messages, and again for `--auth-recheck`. */
 
+import { logForAddress } from '../core/addressLog.ts';
 import { runIsolated } from '../core/close.ts';
 import { pauseMessages, resumeMessages } from '../core/processData.ts';
-import { log } from '../log/log.ts';
 import type { ProtocolError } from '../protocol/codes.ts';
 import type { Entry } from '../records/entry.ts';
 import type { Need } from '../records/identity.ts';
@@ -46,7 +46,7 @@ export function startRechecks(
   return () => clearInterval(timer);
 }
 
-/** Connections whose first refusal was logged at level info. Later ones are at debug, so a client cannot fill the log. */
+/** Connections whose first refusal was logged at level info. Later ones are at debug: they say nothing new. */
 const logged = new WeakSet<Connection>();
 
 /** Logs that a command was refused; the connection stays open. @param what the channel or the room */
@@ -55,5 +55,6 @@ export function logRefusedCommand(connection: Connection, refusal: ProtocolError
   const { code: status, message: reason, details } = refusal;
   const level = logged.has(connection) ? 'debug' : 'info';
   logged.add(connection);
-  log(level, 'refused', { id, address, status, reason, what, user: identity?.user, ...details });
+  const fields = { id, address, status, reason, what, user: identity?.user, ...details };
+  logForAddress(connection, level, 'refused', fields);
 }

@@ -5,11 +5,17 @@ import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { logForAddress } from '../../src/core/addressLog.ts';
+import { logRefusedCommand } from '../../src/handlers/authorize.ts';
 import { listen } from '../../src/index.ts';
+import { watchLog } from '../../src/log/log.ts';
 import { maxTimerDelay } from '../../src/options/values.ts';
+import { ProtocolError } from '../../src/protocol/codes.ts';
+import { noAddress } from '../../src/protocol/ipAddress.ts';
 import { addressLogLines } from '../../src/protocol/limits.ts';
 import { countMessages } from '../../src/protocol/websocket/frame.ts';
 import { openSocket } from '../support/channelClients.ts';
+import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 import { connectTerminal } from '../support/lineClient.ts';
 import { connectRaw, exchange, tryRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -245,6 +251,37 @@ test('an address that sends 1,500 bad requests causes hardly more than 500 lines
   await exchange(server.port, request.repeat(count) + last);
   const refused = server.logged().filter(({ event }) => event === 'refused').length;
   assert.ok(refused >= addressLogLines.burst && refused < 2 * addressLogLines.burst, `${refused} lines`);
+});
+
+/** How many lines `act` causes in the log. */
+function linesOf(act: () => void): number {
+  let lines = 0;
+  const endWatch = watchLog(() => ++lines > 0, 'info');
+  act();
+  endWatch();
+  return lines;
+}
+
+test('refused commands count as lines of the address, however many connections it uses for them', () => {
+  const server = newFakeServer();
+  const lines = linesOf(() => {
+    for (let i = 0; i < 2 * addressLogLines.burst; i++) {
+      const { connection } = openFakeConnection(server, undefined);
+      logRefusedCommand(connection, new ProtocolError(403, 'you may not subscribe'), 'orders');
+    }
+  });
+  assert.equal(lines, addressLogLines.burst);
+});
+
+test('all clients of Unix sockets share the lines of one address, which do not limit the control socket', () => {
+  const server = newFakeServer();
+  const logMany = (isControl: boolean) =>
+    linesOf(() => {
+      const { connection } = openFakeConnection(server, undefined);
+      const peer = Object.assign(connection, { address: noAddress, isControl });
+      for (let i = 0; i < 2 * addressLogLines.burst; i++) logForAddress(peer, 'info', 'refused', {});
+    });
+  assert.deepEqual([logMany(false), logMany(true)], [addressLogLines.burst, 2 * addressLogLines.burst]);
 });
 
 test('the count of waiting messages includes those of every length, and neither control frames nor fragments', () => {
