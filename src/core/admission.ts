@@ -239,17 +239,19 @@ function tellOfRate(server: Server, address: string): void {
 }
 
 /**
- * Checks the rate of a handshake whose address a trusted proxy reported. Other requests through a proxy count as no connection.
- * @throws ProtocolError 429
+ * Checks the rate of a client whose address a trusted proxy reported: of a handshake, or on a wire without requests. Other requests
+ * through a proxy count as no connection.
+ * @returns the refusal, if any
  */
-export function checkConnectRate(connection: Connection): void {
+export function connectRateRefusal(connection: Connection): ProtocolError | undefined {
   const { server, address, socket } = connection;
   const { connectRate } = server.configuration;
-  if (connectRate.burst === 0 || address === socket.address() || mayConnect(server, address)) return;
+  if (connectRate.burst === 0 || address === socket.address() || mayConnect(server, address))
+    return undefined;
   tellOfRate(server, address);
   const wait = Math.ceil(1 / connectRate.perSecond);
   const reason = `your address (${addressKey(address)}) opens connections too fast; wait ${wait} s`;
-  throw new ProtocolError(429, reason, { 'Retry-After': String(wait) }, 'connectRate');
+  return new ProtocolError(429, reason, { 'Retry-After': String(wait) }, 'connectRate');
 }
 
 /** Logs a shortage, which may last: at most one line of each kind in `shortageLogInterval`. */

@@ -1,7 +1,7 @@
 /** The first wire of every connection. The first bytes decide which wire replaces it. */
 
 import { logForAddress } from '../core/addressLog.ts';
-import { admissionRefusal, becomeClientOrRefusal } from '../core/admission.ts';
+import { admissionRefusal, becomeClientOrRefusal, connectRateRefusal } from '../core/admission.ts';
 import { dropConnection, endConnection } from '../core/close.ts';
 import { isTrusted } from '../core/places.ts';
 import { noteDeadline, noteEnding, noteRule } from '../diagnostics/closeReason.ts';
@@ -48,6 +48,7 @@ export function newDetectWire(
     const why = skipsCheck
       ? undefined
       : (admissionRefusal(connection) ??
+        connectRateRefusal(connection) ??
         rightsRefusal(entry, connection, wire) ??
         becomeClientOrRefusal(connection));
     if (why === undefined) {

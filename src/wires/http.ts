@@ -4,7 +4,7 @@
  */
 
 import { connectNeed } from '../access/needs.ts';
-import { admissionRefusal, becomeClientOrThrow, checkConnectRate } from '../core/admission.ts';
+import { admissionRefusal, becomeClientOrThrow, connectRateRefusal } from '../core/admission.ts';
 import { closeConnection, dropConnection, endConnection } from '../core/close.ts';
 import { charge, startBudget } from '../core/fairness.ts';
 import { endIdling, establish } from '../core/places.ts';
@@ -155,7 +155,8 @@ export function newHttpWire(
       const compression = (offers: readonly Extension[]) => handler.grantDeflate?.(head, offers);
       accepted = acceptHandshake(head, { subprotocols, origins, compression });
     }
-    checkConnectRate(connection);
+    const tooFast = connectRateRefusal(connection);
+    if (tooFast !== undefined) throw tooFast;
     const needs = isGuarded ? handshakeNeeds(handler, head) : [];
     return authorize(connection, request, needs, refusal => {
       const isKnown =

@@ -1,6 +1,7 @@
 /** Rates and counts that an operator may limit: messages, new connections, subscriptions, channels, log lines. */
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -13,11 +14,13 @@ import { maxTimerDelay } from '../../src/options/values.ts';
 import { ProtocolError } from '../../src/protocol/codes.ts';
 import { noAddress } from '../../src/protocol/ipAddress.ts';
 import { addressLogLines } from '../../src/protocol/limits.ts';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import { countMessages } from '../../src/protocol/websocket/frame.ts';
 import { openSocket } from '../support/channelClients.ts';
+import { magicPacket, packetBytes } from '../support/chatClient.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 import { connectTerminal } from '../support/lineClient.ts';
-import { connectRaw, exchange, tryRaw } from '../support/rawClient.ts';
+import { connectRaw, connectTcp, exchange, tryRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { type Hooks, startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
@@ -202,6 +205,25 @@ describe('--connect-rate', () => {
     assert.deepEqual([await open('203.0.113.7'), await open('203.0.113.7')], [101, 101]);
     assert.equal(await open('203.0.113.7'), 429);
     assert.equal(await open('203.0.113.8'), 101);
+  });
+
+  test('counts the terminals and packet clients of each address that a PROXY header names', async t => {
+    const server = await startServerFor(t, '--connect-rate', '1/h:2', '--trust-proxy', '127.0.0.1');
+    const firstLine = async (address: string, first: string | Uint8Array): Promise<string> => {
+      const socket = await connectTcp(server.port);
+      socket.write(
+        Buffer.concat([Buffer.from(`PROXY TCP4 ${address} 192.0.2.1 5000 80\r\n`), Buffer.from(first)]),
+      );
+      const [bytes] = (await once(socket, 'data')) as [Buffer];
+      socket.destroy();
+      return bytes.toString('latin1');
+    };
+    assert.match(await firstLine('203.0.113.7', 'ada\n'), /^\* this is Pollywog/);
+    const packets = Buffer.concat([magicPacket, packetBytes(PacketCommand.SetUserNick, 'bob', { uid: 1 })]);
+    assert.match(await firstLine('203.0.113.7', packets), /^Ej8@/);
+    assert.match(await firstLine('203.0.113.7', 'eve\n'), /^\* your address .* opens connections too fast/);
+    assert.match(await firstLine('203.0.113.7', packets), /opens connections too fast/);
+    assert.match(await firstLine('203.0.113.8', 'eve\n'), /^\* this is Pollywog/);
   });
 });
 
