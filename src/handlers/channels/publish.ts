@@ -7,7 +7,7 @@ import { stopTimeAfterReading } from '../../core/fairness.ts';
 import { publishToGroup, wholeMessage } from '../../core/fanout.ts';
 import { log } from '../../log/log.ts';
 import { exactClock } from '../../process/clock.ts';
-import { maxPublication } from '../../protocol/limits.ts';
+import { connectionBudget, fileCost, maxPublication } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
 import { diskErrorReason } from '../../storage/disk.ts';
 import type { LogRecord } from '../../storage/log/records.ts';
@@ -164,10 +164,20 @@ function ownBytes(data: Buffer): Buffer {
 }
 
 /**
+ * Charges a write to the log. The end of a turn writes once, whatever clients do; but each change of rooms first stores what was
+ * published before. A sync takes as long as the budget of a connection, or longer.
+ */
+function chargeWrite({ log, server }: Channels): void {
+  if (log === undefined) return;
+  workUnits.spent += server.configuration.fsync === 'always' ? connectionBudget : fileCost;
+}
+
+/**
  * Appends to the log. If that fails, the numbers are free again: a cursor must not be ahead of what a restart finds in the log.
  * @returns why it failed, the end of a sentence
  */
 function store(channels: Channels, records: readonly LogRecord[]): string | undefined {
+  chargeWrite(channels);
   try {
     channels.log?.append(records);
     channels.log?.sync();

@@ -38,7 +38,13 @@ import {
   waitForMessage,
 } from '../../../src/handlers/channels/subscribers.ts';
 import { parseRequestHead } from '../../../src/protocol/http/head.ts';
-import { maxForgottenChannels, maxLiveBacklog, maxPublication } from '../../../src/protocol/limits.ts';
+import {
+  connectionBudget,
+  fileCost,
+  maxForgottenChannels,
+  maxLiveBacklog,
+  maxPublication,
+} from '../../../src/protocol/limits.ts';
 import { workUnits } from '../../../src/protocol/workUnits.ts';
 import { channelMemory, messageMemory } from '../../../src/storage/log/load.ts';
 import type { LoadedLog, LogRecord } from '../../../src/storage/log/records.ts';
@@ -672,6 +678,18 @@ test('a message that cannot be stored is not delivered, its publisher gets the r
     log.records.map(({ seq }) => seq),
     [1],
   );
+});
+
+test('a write to the log is charged, and with its sync it takes the budget of a connection', () => {
+  const channels = openLogged(new FakeLog());
+  const costWith = (fsync: 'always' | 'everysec') => {
+    channels.server.configuration = { ...channels.server.configuration, fsync };
+    const before = workUnits.spent;
+    say(channels, 'a', 'x');
+    return workUnits.spent - before;
+  };
+  assert.ok(costWith('always') > connectionBudget);
+  assert.ok(costWith('everysec') > fileCost);
 });
 
 test('a restart goes on with the numbers, cursors and keys of the log, and reports what it did not read as a gap', () => {
