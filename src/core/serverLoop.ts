@@ -129,8 +129,8 @@ function readControlFrames(server: Server): void {
     const connection = readable[i]!;
     const { input, inputStart, wire } = connection;
     if (connection.isThrottled) throttled.push(connection);
-    // Without new input, an unfinished message or a FIN remains.
-    else if (input === undefined) readConnection(connection);
+    // Without new input, a request goes on, or a FIN remains: the app's answer may have decided thousands of requests at once.
+    else if (input === undefined) classOf(connection).push(connection);
     else if (workUnits.spent < urgentLimit && wire.isUrgent?.(connection, input, inputStart))
       readControlFramesOf(connection);
     else if (connection.isCostly || connection.trustLevel < 3 || connection.endpoint?.incoming !== undefined)

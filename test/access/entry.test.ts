@@ -6,7 +6,10 @@ import { setImmediate } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import { watchLog } from '../../src/log/log.ts';
 import { allowRule } from '../../src/options/rules.ts';
+import type { Server } from '../../src/records/records.ts';
+import { httpState } from '../../src/wires/route.ts';
 import { type AppServer, answerByCookie, startApp } from '../support/appServer.ts';
+import { blockLoop } from '../support/blockLoop.ts';
 import { openSocket } from '../support/channelClients.ts';
 import { type ChannelServer, startChannels, until } from '../support/channelServer.ts';
 import { ask, askStatus } from '../support/pollClient.ts';
@@ -221,6 +224,28 @@ test('a request waits for the app: what follows is not read, and the client may 
   while (!echoed.includes(Buffer.from([0x81, 2, 0x68, 0x69])))
     echoed = Buffer.concat([echoed, (await once(socket, 'data'))[0]]);
   socket.destroy();
+});
+
+test('many requests that wait for the same answer of the app go on in several turns', limit, async t => {
+  const held: (() => void)[] = [];
+  const app = await startApp(t, (request, response) => held.push(() => answerByCookie(request, response)));
+  const { port, server, access } = await startChannels(t, '--auth-url', app.url);
+  access.rules = [allowRule.parse('/slow: connect=user')!];
+  const turns: number[] = [];
+  const opened = () => {
+    blockLoop(1);
+    turns.push(server.counters.turns);
+  };
+  server.handlers.set('slow', { name: 'slow', opened, message() {} });
+  const sockets = await Promise.all(Array.from({ length: 100 }, () => connectTcp(port)));
+  for (const socket of sockets) socket.write(handshakeRequest({ path: '/slow', headers: ofUser('17') }));
+  const isWaiting = (entry: Server['table']['entries'][number]) =>
+    entry?.kind === 'connection' && httpState(entry)?.request?.waiting !== undefined;
+  await until(() => server.table.entries.filter(isWaiting).length === 100 && held.length === 1);
+  held[0]!();
+  await until(() => turns.length === 100);
+  assert.ok(new Set(turns).size > 10, `${new Set(turns).size} turns`);
+  for (const socket of sockets) socket.destroy();
 });
 
 test('a request that waits for the app is refused when --handshake-timeout is over', limit, async t => {
