@@ -54,12 +54,19 @@ function takeFromUser({ identity, server }: Connection, limit: Rate): number {
   return bucket.tokens;
 }
 
+/** Frames examined for each message of the burst, and for all at least: the timers of a thousand connections may fire at once. */
+const framesPerMessage = 16;
+const minFrames = 4096;
+
 function resumeLimited(connection: Connection, bucket: Bucket, limit: Rate): void {
   bucket.pause = undefined;
   if (connection.phase !== 'open') return;
   const { input, inputStart, inputEnd, endpoint } = connection;
+  const most = limit.burst + 1;
   const waiting =
-    input === undefined || endpoint === undefined ? 0 : countMessages(input, inputStart, inputEnd);
+    input === undefined || endpoint === undefined
+      ? 0
+      : countMessages(input, inputStart, inputEnd, most, Math.max(minFrames, framesPerMessage * most));
   if (waiting > limit.burst) {
     noteRule(
       connection,

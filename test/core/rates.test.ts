@@ -316,9 +316,13 @@ test('the count of waiting messages includes those of every length, and neither 
     frame(opcode.continuation, 'd'),
     frame(opcode.text, 'incomplete').subarray(0, 9),
   ]);
-  assert.equal(countMessages(bytes, 0, bytes.length), 3);
-  assert.equal(countMessages(bytes, 0, bytes.length - 9), 3);
-  assert.equal(countMessages(bytes, 0, 5), 0);
+  const count = (input: Buffer, end = input.length) => countMessages(input, 0, end, 100, 100);
+  assert.equal(count(bytes), 3);
+  assert.equal(count(bytes, bytes.length - 9), 3);
+  assert.equal(count(bytes, 5), 0);
   const long = Buffer.concat([frame(opcode.text, Buffer.alloc(100_000)), bytes]);
-  assert.equal(countMessages(long, 0, long.length), 4);
+  assert.equal(count(long), 4);
+  // Frames without a message count for the second limit.
+  assert.equal(countMessages(bytes, 0, bytes.length, 2, 100), 2);
+  assert.equal(countMessages(bytes, 0, bytes.length, 100, 2), 1);
 });

@@ -98,10 +98,19 @@ export function readFrameHeader(
   return size + maskBytes;
 }
 
-/** @returns the number of messages that end in the whole frames at the start of a client's input, which may be invalid */
-export function countMessages(bytes: Uint8Array, start: number, end: number): number {
+/**
+ * Counts the messages that end in the whole frames at the start of a client's input, which may be invalid. Stops after `most`
+ * messages, or after `maxFrames` frames of any kind.
+ */
+export function countMessages(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  most: number,
+  maxFrames: number,
+): number {
   let messages = 0;
-  for (let at = start; at + 6 <= end; ) {
+  for (let at = start, frames = 0; at + 6 <= end && messages < most && frames < maxFrames; frames++) {
     const short = bytes[at + 1]! & 0x7f;
     const size = short === 127 ? 10 : short === 126 ? 4 : 2;
     let length = size === 2 ? short : 0;
