@@ -14,6 +14,7 @@
 import { logForAddress } from '../core/addressLog.ts';
 import { endConnection } from '../core/close.ts';
 import { forgetClient } from '../core/connection.ts';
+import { updateHeld } from '../core/memory.ts';
 import { becomeIdle, changeAddress } from '../core/places.ts';
 import { scheduleRead } from '../core/poll.ts';
 import { startSending } from '../core/progress.ts';
@@ -244,6 +245,8 @@ export function finishRequest(connection: Connection, state: HttpState): void {
   endAccess(connection);
   if (connection.identity !== undefined || connection.claim !== undefined) forgetClient(connection);
   if (request?.isAdmitted) request.route?.finished?.(connection);
+  // The next read may be long after this: an idle connection does not count what its request held.
+  if (!state.isReading) updateHeld(connection);
 }
 
 /** A refusal in plain text. @param fields header fields to add */

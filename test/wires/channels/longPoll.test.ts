@@ -1,7 +1,8 @@
 /** Subscribers that poll: what each answer has, when it comes, and what it costs. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
-import { pollWindow } from '../../../src/protocol/limits.ts';
+import { connectionMemory, pollWindow, subscriptionMemory } from '../../../src/protocol/limits.ts';
 import { type ChannelPoll, pollChannel } from '../../support/channelClients.ts';
 import { startChannels, until } from '../../support/channelServer.ts';
 import { ask, requestBytes } from '../../support/pollClient.ts';
@@ -116,6 +117,23 @@ test('the list of messages that a poll collects counts as memory of its connecti
   waiter!.wake();
   assert.equal((await waiting).messages.length, 1000);
 });
+
+test(
+  'a poll that was answered no longer counts its channels, though its connection stays',
+  patience,
+  async t => {
+    const { port, channels, server, publish } = await startChannels(t);
+    const socket = await connectTcp(port);
+    const names = Array.from({ length: 100 }, (_, at) => `c=${at}`).join('&');
+    socket.write(requestBytes('GET', `/channels?${names}`));
+    await until(() => channels.byName.size === 100);
+    assert.ok(server.memory.connections > 100 * subscriptionMemory);
+    await publish('7', 'hello');
+    await once(socket, 'data');
+    assert.equal(server.memory.connections, connectionMemory);
+    socket.destroy();
+  },
+);
 
 test(
   'a poll that a shutdown answers gets no second answer for a message of the same turn',
