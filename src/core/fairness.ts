@@ -17,12 +17,25 @@ import { scheduleFlush } from './send.ts';
 
 /** `workUnits.spent` when the current connection's budget started. */
 let begunAt = 0;
+
+/** Work units between two looks at the clock, because they are an estimate: some messages take a hundred times as long. */
+const unitsPerLook = 128;
+
+/** Milliseconds of a connection's budget from the first look on. By the estimate, a budget takes one. */
+const budgetTime = 2;
+
+/** `workUnits.spent` at the next look, and the time of the first one; 0 if there was none. */
+let lookAt = 0;
+let lookedAt = 0;
+
 /** When its first slice of a large message was inflated; 0 if none was. */
 let slicingAt = 0;
 
 /** Starts the connection's budget for this turn. */
 export function startBudget(connection: Connection): void {
   begunAt = workUnits.spent;
+  lookAt = begunAt + unitsPerLook;
+  lookedAt = 0;
   slicingAt = 0;
   connection.isThrottled = false;
 }
@@ -58,9 +71,22 @@ export function stopTimeAfterReading(server: Server): number {
  */
 export function charge(connection: Connection, bytes: number): boolean {
   workUnits.spent += 1 + (bytes >>> 8);
+  if (workUnits.spent > lookAt) lookAtClock();
   connection.isThrottled =
     workUnits.spent - begunAt > connectionBudget || connection.queue.size > backpressureThreshold;
   return !connection.isThrottled;
+}
+
+/** Spends the rest of the budget when its time is up. */
+function lookAtClock(): void {
+  const now = exactClock();
+  lookAt = workUnits.spent + unitsPerLook;
+  if (lookedAt === 0) lookedAt = now;
+  else if (now - lookedAt > budgetTime) spendBudget();
+}
+
+function spendBudget(): void {
+  workUnits.spent = Math.max(workUnits.spent, begunAt + connectionBudget + 1);
 }
 
 /** After this many turns without progress (unsent output, a paused connection) the first message goes to the end of the line. */
@@ -96,7 +122,7 @@ const firstInLine = Number.POSITIVE_INFINITY;
 function chargeSlice(): boolean {
   const now = exactClock();
   if (slicingAt === 0) slicingAt = now;
-  else if (now - slicingAt > 1) workUnits.spent = Math.max(workUnits.spent, begunAt + connectionBudget + 1);
+  else if (now - slicingAt > 1) spendBudget();
   return workUnits.spent - begunAt <= connectionBudget;
 }
 

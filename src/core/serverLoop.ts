@@ -197,7 +197,8 @@ function readMessages(server: Server): void {
 
 /**
  * Reads from the connections of one class until its share of the turn is used. The others come first in the next turn.
- * @param atOnce connections read between two looks at the clock: work units are an estimate, but cheaper than the clock
+ * @param atOnce connections read between two looks at the clock, unless one was costly: work units are an estimate, but cheaper than
+ *   the clock
  */
 function readSome(server: Server, connections: Connection[], share: number, atOnce: number): void {
   const count = connections.length;
@@ -206,10 +207,13 @@ function readSome(server: Server, connections: Connection[], share: number, atOn
   const { pendingWrites } = server;
   const end = workUnits.spent + pendingWrites.length * writeCost + share;
   const turnPart = connections === server.classes.cheap ? readingTime : heavyReadingTime;
-  const stopAt = count > atOnce ? stopTime(server, share, turnPart) : 0;
+  let stopAt = count > atOnce ? stopTime(server, share, turnPart) : 0;
   let i = 0;
   for (; i < count && workUnits.spent + pendingWrites.length * writeCost < end; i++) {
-    if (i > 0 && i % atOnce === 0 && exactClock() > stopAt) break;
+    if (i > 0 && (i % atOnce === 0 || connections[i - 1]!.isCostly)) {
+      if (stopAt === 0) stopAt = stopTime(server, share, turnPart);
+      if (exactClock() > stopAt) break;
+    }
     readConnection(connections[i]!);
   }
   for (; i < count; i++) postpone(connections[i]!);

