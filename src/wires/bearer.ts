@@ -16,7 +16,7 @@ import { ProtocolError } from '../protocol/codes.ts';
 import type { Head } from '../protocol/http/head.ts';
 import { checkOrigin } from '../protocol/http/origin.ts';
 import type { Connection, Server } from '../records/records.ts';
-import { type Route, refuseRequest } from './route.ts';
+import { httpState, type Route, refuseRequest } from './route.ts';
 
 interface DelayedRefusal {
   readonly error: ProtocolError;
@@ -50,6 +50,13 @@ export function withToken(server: Server, { tokens, isGranted, remedy }: TokenRu
     return false;
   }
 
+  /** Whether a reload has replaced the token of an answer that has begun, which may have no end. */
+  function isRevoked(connection: Connection): boolean {
+    const { head, isBegun = false } = httpState(connection)?.request ?? {};
+    const given = head && bearerToken(head);
+    return isBegun && head !== undefined && given !== undefined && !isGranted(given, head);
+  }
+
   function refuseNow(connection: Connection, { error }: DelayedRefusal): void {
     delayed.delete(connection);
     refuseRequest(connection, error);
@@ -62,8 +69,10 @@ export function withToken(server: Server, { tokens, isGranted, remedy }: TokenRu
     // The regular check of deadlines replaces a timer for each guess, so guesses stay cheap for the server.
     checkDeadlines(connection) {
       const refusal = delayed.get(connection);
-      if (refusal === undefined) inner.checkDeadlines?.(connection);
-      else if (server.now >= refusal.at) refuseNow(connection, refusal);
+      if (refusal !== undefined) {
+        if (server.now >= refusal.at) refuseNow(connection, refusal);
+      } else if (isRevoked(connection)) inner.close?.(connection, 'the token was replaced');
+      else inner.checkDeadlines?.(connection);
     },
 
     close(connection, reason) {

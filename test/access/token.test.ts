@@ -48,6 +48,18 @@ describe('a token', () => {
     }
   });
 
+  test('that a reload replaces no longer gets the events of a stream', async t => {
+    const server = await openServer(t);
+    const headers = { Authorization: `Bearer ${server.token}`, 'Content-Type': 'application/json' };
+    const url = `http://127.0.0.1:${server.port}/api/watch`;
+    const stream = await fetch(url, { method: 'POST', headers, body: '{}' });
+    assert.equal(stream.status, 200);
+    writeFileSync(server.tokenFile, 'another-token-of-good-length');
+    assert.match((await askServer(server, 'reload')).stdout, /api token replaced/);
+    // It ends.
+    await stream.text();
+  });
+
   test('is read again at a reload; if the file is not valid then, the old token stays', async t => {
     const server = await openServer(t);
     const overHttp = commandWays.find(({ name }) => name === 'HTTP, as JSON')!;

@@ -42,7 +42,23 @@ export function openInspectors(server: Server, channels: Channels, tokens: Token
     ticks: 0,
   };
   server.handlers.set(inspectorName, newInspectorHandler(inspectors));
+  closeAfterReplacement(inspectors);
   return inspectors;
+}
+
+/** A reload that replaces the API token closes the sessions that have entered with the old one. */
+function closeAfterReplacement({ server, tokens, sessions }: Inspectors): void {
+  let { api } = tokens;
+  server.reloadables.push({
+    prepare: async () => () => {
+      const isReplaced = tokens.api !== api;
+      api = tokens.api;
+      for (const { connection, entry } of isReplaced ? [...sessions] : [])
+        if (entry.kind === 'token')
+          closeConnection(connection, CloseCode.NotIdentified, 'the API token was replaced');
+      return [];
+    },
+  });
 }
 
 function newInspectorHandler(inspectors: Inspectors): Handler {

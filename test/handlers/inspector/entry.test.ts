@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { maxInspectors } from '../../../src/protocol/inspectorLimits.ts';
-import { openServer, run } from '../../support/commandWays.ts';
+import { askServer, openServer, run } from '../../support/commandWays.ts';
 import { openInspector } from '../../support/inspectorClient.ts';
 import { exchange, handshakeRequest } from '../../support/rawClient.ts';
 import { type ServerProcess, startServer, startServerFor } from '../../support/serverProcess.ts';
@@ -194,6 +194,17 @@ test('a client on a Unix socket gets nothing, even with a local Host and Origin'
   const [answer] = await once(socket, 'data');
   socket.destroy();
   assert.match(String(answer), /^HTTP\/1\.1 403 .*the client has no loopback address/s);
+});
+
+test('a reload that replaces the API token closes the inspectors that have entered with it', async t => {
+  const server = await openServer(t, '--inspect', '--trust-proxy', '127.0.0.1');
+  const headers = { Host: 'pond.example', Origin: 'https://pond.example', 'X-Forwarded-For': '203.0.113.9' };
+  const client = await openInspector(server.port, { headers, token: server.token });
+  await client.next('welcome');
+  assert.equal((await askServer(server, 'reload')).stderr, '');
+  writeFileSync(server.tokenFile, 'another-token-of-good-length');
+  assert.match((await askServer(server, 'reload')).stdout, /api token replaced/);
+  assert.deepEqual(await client.closed, { code: 4401, reason: 'the API token was replaced' });
 });
 
 describe('the inspector with --api-token', () => {
