@@ -1,9 +1,9 @@
 /** A socket on Node's documented API: a `net.Socket`, or a `TLSSocket` on top of one. handleSocket.ts is the fast path. */
 import type { Socket as NetSocket } from 'node:net';
 import { onWriteComplete } from '../core/flush.ts';
-import { onData, onEnd } from '../core/poll.ts';
+import { onData, onEnd, setReading } from '../core/poll.ts';
 import { showPeer } from '../protocol/ipAddress.ts';
-import { tlsMemory } from '../protocol/tlsLimits.ts';
+import { maxRecordsAtOnce, tlsMemory } from '../protocol/tlsLimits.ts';
 import { type Range, releaseInFlight } from '../records/arena.ts';
 import type { Connection, Socket } from '../records/records.ts';
 
@@ -12,6 +12,16 @@ import type { Connection, Socket } from '../records/records.ts';
  * write at once, so small pieces also bound how long others wait and how many bytes are in memory twice.
  */
 const pieceSize = 64 * 1024;
+
+/**
+ * The undocumented inside of a TLS stream. A paused stream goes on reading until its buffer is full, which takes tens of thousands of
+ * records if each has a byte. While `reading` is true, Node's stream does not start the handle, so stopping it is enough.
+ */
+interface TlsHandle {
+  reading?: boolean;
+  readStart?(): number;
+  readStop?(): number;
+}
 
 export class StreamSocket implements Socket {
   isBusy = false;
@@ -24,6 +34,9 @@ export class StreamSocket implements Socket {
   private readonly waiting: { bytes: Buffer; start: number; end: number }[] = [];
   private waitingSize = 0;
   private isFinished = false;
+  /** TLS: the records that arrived since the turn `recordsSince`. */
+  private records = 0;
+  private recordsSince = 0;
 
   /** @param stream paused, with `allowHalfOpen` @param carrier the TCP connection beneath a TLS stream */
   constructor(stream: NetSocket, carrier = stream) {
@@ -62,8 +75,31 @@ export class StreamSocket implements Socket {
   }
 
   private readonly onData = (bytes: Buffer): void => {
-    if (this.connection !== undefined) onData(this.connection, bytes, bytes.length);
+    const { connection } = this;
+    if (connection === undefined) return;
+    onData(connection, bytes, bytes.length);
+    if (this.memory !== undefined) this.limitRecords(connection);
   };
+
+  /**
+   * Each record is decrypted and delivered on its own, however small. libuv reads up to 2 MiB of them in one poll, while the others wait:
+   * after some records the connection waits for its turn, like one that sends more than one read takes.
+   */
+  private limitRecords(connection: Connection): void {
+    const { turns } = connection.server.counters;
+    if (turns !== this.recordsSince) {
+      this.recordsSince = turns;
+      this.records = 0;
+    }
+    if (++this.records < maxRecordsAtOnce) return;
+    connection.isBulk = true;
+    setReading(connection, false);
+  }
+
+  private tlsHandle(): TlsHandle | undefined {
+    if (this.memory === undefined) return undefined;
+    return (this.stream as unknown as { _handle?: TlsHandle | null })._handle ?? undefined;
+  }
 
   private readonly onEnd = (): void => this.finish(undefined);
 
@@ -153,10 +189,14 @@ export class StreamSocket implements Socket {
 
   pause(): void {
     this.stream.pause();
+    const handle = this.tlsHandle();
+    if (handle?.reading === true) handle.readStop?.();
   }
 
   resume(): void {
     this.stream.resume();
+    const handle = this.tlsHandle();
+    if (handle?.reading === true) handle.readStart?.();
   }
 
   keepAlive(after: number): void {

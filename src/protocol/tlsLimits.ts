@@ -16,3 +16,6 @@ export const tlsMemory = 32 * KiB;
 
 /** The work of a TLS handshake, in work units: a signature with an RSA key of 2,048 bits takes half a millisecond. */
 export const tlsHandshakeCost = 4096;
+
+/** Records of one connection that are delivered before its turn. Each takes a microsecond, whatever its size. */
+export const maxRecordsAtOnce = 256;
