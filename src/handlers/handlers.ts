@@ -16,7 +16,7 @@ import { newProgramHandler } from './programs/perConnection.ts';
 import { newPrograms } from './programs/programs.ts';
 import { newSharedProgramHandler } from './programs/shared.ts';
 import { newReplayHandler } from './replay.ts';
-import { type GivenScripts, newScriptHandlers } from './scripts/handler.ts';
+import { type GivenScripts, newScriptsHandler } from './scripts/handler.ts';
 
 const builtIn: Readonly<Record<string, (chat: Chat) => Handler>> = {
   echo: () => echo,
@@ -49,7 +49,7 @@ export async function addHandlers(
   const all = [
     ...own,
     ...newProgramHandlers(channels),
-    ...newScriptHandlers(server, scripts),
+    newScriptsHandler(server, scripts),
     newReplayHandler(server),
     ...(await newConformanceHandlers(server)),
     newChannelsHandler(channels),

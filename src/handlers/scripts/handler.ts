@@ -13,15 +13,14 @@ export type GivenScripts = Readonly<Record<string, string>>;
 
 /**
  * @param given scripts in addition to those of `--script`
- * @returns no handler if there are no scripts
  * @throws UsageError for a mistake in a script
  */
-export function newScriptHandlers(server: Server, given: GivenScripts = {}): readonly Handler[] {
+export function newScriptsHandler(server: Server, given: GivenScripts = {}): Handler {
   const { script: folder } = server.configuration;
   const own = Object.entries(given).map(([name, text]) => [name, readScript(name, text)] as const);
   if (folder === '') {
     const scripts = new Map(own);
-    return own.length === 0 ? [] : [newScriptHandler(() => scripts)];
+    return newScriptHandler(() => scripts, own.length === 0);
   }
   const readAll = (): Scripts => new Map([...readScripts(folder), ...own]);
   let scripts = readAll();
@@ -35,7 +34,7 @@ export function newScriptHandlers(server: Server, given: GivenScripts = {}): rea
       };
     },
   });
-  return [newScriptHandler(() => scripts)];
+  return newScriptHandler(() => scripts, false);
 }
 
 function changeOf(before: Scripts, after: Scripts): readonly string[] {
@@ -45,15 +44,17 @@ function changeOf(before: Scripts, after: Scripts): readonly string[] {
   return changed.length === 0 ? [] : [`scripts: ${changed.join(', ')}`];
 }
 
-function newScriptHandler(scripts: () => Scripts): Handler {
+function newScriptHandler(scripts: () => Scripts, isOff: boolean): Handler {
   const find = ({ path }: Head) => scripts().get(/^\/script\/([^/]+)$/.exec(path)?.[1] ?? '');
   return {
     name: 'script',
+    isOff: () => isOff,
     subprotocols(request) {
       const subprotocol = find(request)?.subprotocol;
       return subprotocol === undefined ? [] : [subprotocol.token];
     },
     admit(_, request) {
+      if (isOff) throw new ProtocolError(404, 'this server plays no scripts; start it with --script DIR');
       if (find(request) !== undefined) return;
       const names = [...scripts().keys()].join(', ');
       throw new ProtocolError(404, 'no script of this name', {}, undefined, { scripts: names });

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { readScripts } from '../../../src/handlers/scripts/folder.ts';
-import { connectRaw, type RawClient, tryRaw } from '../../support/rawClient.ts';
+import { connectRaw, exchange, handshakeRequest, type RawClient, tryRaw } from '../../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../../support/rawFrame.ts';
-import { type ServerProcess, startServer } from '../../support/serverProcess.ts';
+import { type ServerProcess, startServer, startServerFor } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
 
 function folderWith(scripts: Readonly<Record<string, string>>): string {
@@ -204,6 +204,15 @@ describe('a script', () => {
     const poll = await fetch(`http://127.0.0.1:${server.port}/poll/script/why`, { method: 'POST' });
     assert.equal(poll.status, 404);
   });
+});
+
+test('without scripts, a server refuses their paths, and says how to play them', async t => {
+  const { port } = await startServerFor(t);
+  const answer = await exchange(port, handshakeRequest({ path: '/script/greeting' }));
+  assert.match(
+    answer.toString(),
+    /^HTTP\/1\.1 404 .*this server plays no scripts; start it with --script DIR\n$/s,
+  );
 });
 
 describe('the folder of --script', () => {
