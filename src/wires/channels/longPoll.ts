@@ -38,8 +38,7 @@ export function newLongPolls(channels: Channels): Delivery {
   const { server } = channels;
   const polls = new Map<Connection, WaitingPoll>();
   const type = 'application/json';
-  const bodyOf = newBodyEncoder(channels);
-  const queueBody = newBodyQueue(channels);
+  const encode = newAnswerEncoder(channels);
 
   function start(request: Connection, { names, start: from }: ChannelRequest, fields: Fields): void {
     const user = request.identity?.user;
@@ -83,9 +82,10 @@ export function newLongPolls(channels: Channels): Delivery {
   function answer(request: Connection, fields: Fields, gap: readonly string[], batch: Batch): void {
     // It was answered before its turn to be woken, and its connection is ending.
     if (request.phase !== 'open') return;
-    const body = bodyOf(gap, batch);
-    beginResponse(request, 200, { ...fields, 'Content-Type': type, 'Content-Length': String(body.length) });
-    queueBody(request, body);
+    const encoded = encode(gap, batch);
+    const { length } = encoded.body;
+    beginResponse(request, 200, { ...fields, 'Content-Type': type, 'Content-Length': String(length) });
+    queueBody(request, encoded);
     endResponse(request);
   }
 
@@ -126,26 +126,6 @@ const referenceMemory = 16;
 /** A poll that waits for its turn to be answered counts its list again after so many messages. */
 const heldSteps = 128;
 
-/** The body that was last written to the arena. Its bytes stay there for this epoch of the arena. */
-interface WrittenBody {
-  epoch: number;
-  body: Buffer;
-  range: Range;
-}
-
-/** Queues bodies. Clients that get the same one refer to the same bytes. */
-function newBodyQueue({ server }: Channels): (request: Connection, body: Buffer) => void {
-  let written: WrittenBody | undefined;
-  return (request, body) => {
-    if (written === undefined || written.epoch !== outputArena.epoch || written.body !== body) {
-      const range = writeBytes(server.arena, body, 0, body.length);
-      written = { epoch: outputArena.epoch, body, range };
-    }
-    const { chunk, start, end } = written.range;
-    queueRange(request, chunk, start, end);
-  };
-}
-
 interface Batch {
   readonly messages: readonly ChannelMessage[];
   /** There are no messages behind these. */
@@ -168,29 +148,59 @@ function batchOf(next: () => ChannelMessage | undefined, cost: number): Batch {
 const messageCost = 128;
 const channelCost = 64;
 
+/** An encoded answer, and where the output arena has it in an epoch of the arena. */
+interface EncodedAnswer {
+  readonly messages: readonly ChannelMessage[];
+  readonly list: string;
+  end: string;
+  body: Buffer;
+  epoch: number;
+  range: Range | undefined;
+}
+
 /**
- * Encodes the bodies of answers. Many clients poll the same channels, and the next message answers all of them, so a body that is
- * the same as the last one is not encoded again.
+ * Encodes answers. Many clients poll the same channels, and the next message answers all of them, so an answer that is the same as
+ * the last one is not encoded again. An answer with a message of megabytes is kept by a weak reference only: until the turn ends
+ * (ECMA-262 §9.9), and then until memory is collected.
  */
-function newBodyEncoder(channels: Channels): (gap: readonly string[], batch: Batch) => Buffer {
-  let encoded: readonly ChannelMessage[] = [];
-  let list = '';
-  let end = '';
-  let body = Buffer.alloc(0);
+function newAnswerEncoder(channels: Channels): (gap: readonly string[], batch: Batch) => EncodedAnswer {
+  let last: { deref(): EncodedAnswer | undefined } | undefined;
+
+  function withMessages(messages: readonly ChannelMessage[]): EncodedAnswer {
+    const earlier = last?.deref();
+    const isSame =
+      earlier?.messages.length === messages.length &&
+      messages.every((message, at) => message === earlier.messages[at]);
+    if (isSame) return earlier;
+    const list = messages.map(message => jsonForm(channels, message)).join(',');
+    const answer: EncodedAnswer = {
+      ...{ messages, list, end: '' },
+      ...{ body: Buffer.alloc(0), epoch: 0, range: undefined },
+    };
+    last = list.length > pollWindow ? new WeakRef(answer) : { deref: () => answer };
+    return answer;
+  }
 
   return (gap, { messages, isAll }) => {
-    if (messages.length !== encoded.length || messages.some((message, at) => message !== encoded[at])) {
-      list = messages.map(message => jsonForm(channels, message)).join(',');
-      encoded = messages;
-      end = '';
-    }
-    const last = idOf(channels, isAll ? channels.lastSeq : messages.at(-1)!.seq);
+    const answer = withMessages(messages);
+    const lastId = idOf(channels, isAll ? channels.lastSeq : messages.at(-1)!.seq);
     const gapMember = gap.length === 0 ? '' : `,"gap":${JSON.stringify(gap)}`;
-    const itsEnd = `]${gapMember},"last":"${last}"}\n`;
-    if (end !== itsEnd) {
-      end = itsEnd;
-      body = Buffer.from(`{"messages":[${list}${end}`);
+    const end = `]${gapMember},"last":"${lastId}"}\n`;
+    if (answer.end !== end) {
+      answer.end = end;
+      answer.body = Buffer.from(`{"messages":[${answer.list}${end}`);
+      answer.range = undefined;
     }
-    return body;
+    return answer;
   };
+}
+
+/** Queues the body. Clients that get the same one refer to the same bytes. */
+function queueBody(request: Connection, answer: EncodedAnswer): void {
+  if (answer.range === undefined || answer.epoch !== outputArena.epoch) {
+    answer.range = writeBytes(request.server.arena, answer.body, 0, answer.body.length);
+    answer.epoch = outputArena.epoch;
+  }
+  const { chunk, start, end } = answer.range;
+  queueRange(request, chunk, start, end);
 }

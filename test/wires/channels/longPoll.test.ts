@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { connectionMemory, pollWindow, subscriptionMemory } from '../../../src/protocol/limits.ts';
 import { type ChannelPoll, pollChannel } from '../../support/channelClients.ts';
 import { startChannels, until } from '../../support/channelServer.ts';
@@ -242,4 +244,25 @@ test('a thousand polls of one channel are answered from one encoded body', { tim
   assert.equal(encodings, 1);
   assert.ok(server.arena.held < 50_000_000);
   for (const answer of answers) assert.ok(Buffer.concat(answer as Buffer[]).includes(`"data":"${data}"`));
+});
+
+test('the answer with a large message does not stay in memory until the next answer', patience, async t => {
+  const { port, publish, channels } = await startChannels(t, '--history', '0');
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const used = () => {
+    collect();
+    const { heapUsed, external } = process.memoryUsage();
+    return heapUsed + external;
+  };
+  const receiveLarge = async () => {
+    const waiting = pollChannel(port, '/channels/orders');
+    await until(() => channels.byName.get('orders')?.waiters.size === 1);
+    await publish('orders', 'x'.repeat(8_000_000));
+    assert.equal((await waiting).messages.length, 1);
+  };
+  await pollChannel(port, '/channels/orders?last=0');
+  const before = used();
+  await receiveLarge();
+  await until(() => used() - before < 4_000_000);
 });
