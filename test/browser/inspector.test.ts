@@ -210,9 +210,10 @@ describe('the inspector in Chromium', { timeout: 180_000 }, () => {
     const focused = () =>
       page.evaluate(() => document.activeElement?.id || document.activeElement?.className);
     // Browsers keep further connections open, which serve the page's files.
-    const title = page.locator('#watched-title');
+    const chosen = page.locator('#connection-list [aria-selected=true]');
     await press('c', 'End');
-    while (!(await shown(title)).includes('echo')) await press('ArrowUp');
+    while (!(await shown(chosen)).includes('echo')) await press('ArrowUp');
+    await page.locator('#watched-title', { hasText: 'echo' }).waitFor();
     client.send('first');
     client.send('second');
     await frames(page, 'second').nth(1).waitFor();
