@@ -15,7 +15,7 @@ export function newConnection(
   address = socket.address(),
 ): Connection {
   return {
-    // What each delivery of a fan-out reads comes first: it then lies in two lines of the processor's cache, not in five.
+    // What each delivery of a fan-out reads comes first, so it lies in few lines of the processor's cache.
     server,
     socket,
     phase: 'open',

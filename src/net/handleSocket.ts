@@ -1,11 +1,11 @@
 /**
  * A socket on Node's bare handle: the native object beneath `net.Socket`, without the streams.
  *
- * This file uses undocumented parts of Node: `process.binding`, and the methods of a TCP or pipe handle. Three other files
- * use a few: listeners.ts accepts handles, tls.ts gets the handshake's errors, and deflate.ts calls into zlib. All sockets
- * read into the same buffer, and a write that the system accepts at once allocates nothing but a view, so a connection opens
- * faster and takes a fraction of the memory. If `isUsableHandle` finds a handle of another shape, or with
- * `--sockets stream`, streamSocket.ts does the same with Node's documented API.
+ * This file uses undocumented parts of Node: `process.binding`, and the methods of a TCP or pipe handle. Four other files use
+ * a few: listeners.ts accepts handles, tls.ts gets the handshake's errors, streamSocket.ts stops the handle of a TLS stream,
+ * and deflate.ts calls into zlib. All sockets read into the same buffer, and a write that the system accepts at once
+ * allocates nothing but a view, so a connection opens faster and takes a fraction of the memory. If `isUsableHandle` finds a
+ * handle of another shape, or with `--sockets stream`, streamSocket.ts does the same with Node's documented API.
  */
 import { Socket as NetSocket, type SocketConstructorOpts } from 'node:net';
 import { getSystemErrorName } from 'node:util';

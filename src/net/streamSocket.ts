@@ -1,4 +1,7 @@
-/** A socket on Node's documented API: a `net.Socket`, or a `TLSSocket` on top of one. handleSocket.ts is the fast path. */
+/**
+ * A socket on Node's documented API: a `net.Socket`, or a `TLSSocket` on top of one, for which it also uses `TlsHandle`.
+ * handleSocket.ts is the fast path.
+ */
 import type { Socket as NetSocket } from 'node:net';
 import { onWriteComplete } from '../core/flush.ts';
 import { onData, onEnd, setReading } from '../core/poll.ts';
